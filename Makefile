@@ -1,0 +1,58 @@
+# Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check test-kafka clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# What comes after the command: make test ARGS="-k join -x"
+ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## virtual environment and dependencies, in .venv
+	@echo "$(VENV) is ready"
+
+demo: $(READY) ## broker, worker and real traffic in fast-forward; tells the story in the terminal
+	@$(BIN)/driftline demo $(ARGS)
+
+test: $(READY) ## the whole suite; on Apache Kafka if Java and Maven are here, else on the embedded broker
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## lint, format, types, layers, fast tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q -m "not kafka and not slow" tests/unit tests/contract
+
+# Exit code 4 means that Apache Kafka cannot be had here, and the message says why.
+test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched once; needs Java 17+ and Maven)
+	@why=$$($(BIN)/python -m streams.brokers 2>&1) && code=0 || code=$$?; \
+	case $$code in \
+	0) DRIFTLINE_TEST_BROKER=apache $(BIN)/pytest -m kafka $(ARGS) ;; \
+	4) echo "test-kafka skipped: $$why" ;; \
+	*) echo "$$why" >&2; exit $$code ;; \
+	esac
+
+clean: ## remove the virtual environment, caches and builds
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@found=; without_venv=; \
+	for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || { without_venv="$$python"; continue; }; \
+	  found="$$python"; break; \
+	done; \
+	if [ -z "$$found" ] && [ -n "$$without_venv" ]; then \
+	  echo "$$without_venv has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	elif [ -z "$$found" ]; then \
+	  echo "Driftline needs Python 3.11 or newer, and none is on the PATH; make PYTHON=/path/to/python names one" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$found" --version); the first time this takes a minute or two ..."; \
+	[ -x $(BIN)/python ] || "$$found" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Detectors of change: one file each, listed in `detectors.registry`."""

@@ -1,0 +1,309 @@
+"""The monitor as one pure function: `step(state, frames, clock) -> (state, findings)`.
+
+Rows come in order-key order, and everything that happens is decided by rows and the arrival clock
+alone, so any cut of the same rows into steps gives the same findings, windows and counters. Two
+rules make that hold. What is sequential (detectors, warm-up, tallies) advances row by row; what is
+due on the clock (windows) happens after all rows that arrived before and ahead of all others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from detectors import state as states
+from detectors.api import Floats
+from detectors.classes import ClassTable, Decision, Key, aliases_of, decide, row_key
+from detectors.concept import Concept
+from detectors.drift.page_hinkley import PageHinkley
+from detectors.features import Features
+from detectors.findings import Finding
+from detectors.frame import Frame, concat
+from detectors.order_key import order
+from detectors.policy import PolicyState
+from detectors.reference import Codes, ReferenceProfile
+from detectors.reference_builder import profile_of
+from detectors.scoring import Outcomes, add, empty_tally, first_label, of_classes, of_numbers
+from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
+from detectors.spec import MonitorSpec, config_hash
+from detectors.state import SCORE, Learning, MonitorState
+from detectors.summary import summarise
+from detectors.window import PredictionRows, Window
+from detectors.windows import Detection, Windows
+from driftline.subject import Subject
+
+WAITING_PER_ROW: Final = 8
+"""Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
+
+
+def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
+    """A monitor that has seen nothing; without a reference it learns one from the first rows."""
+    state = MonitorState(
+        subject,
+        spec,
+        windows=Windows(spec),
+        table=ClassTable(aliases_of(spec.classes)),
+        roster=Roster(spec.features),
+        concept=Concept(spec.warmup, None),
+        policy=PolicyState(subject, config_hash(spec)),
+    )
+    if reference is not None:
+        state.learning = None
+        for name in reference.features:
+            if spec.features is None or name in spec.features:
+                state.roster.add(name, 0)
+        positive = spec.positive or reference.positive
+        task = spec.task or reference.task
+        _compare_with(state, reference, Decision(task, positive, reference.classes))
+    return state
+
+
+def step(
+    state: MonitorState, frames: Sequence[Frame], clock: int
+) -> tuple[MonitorState, list[Finding]]:
+    """Takes the rows released together and returns the state to keep with what was found.
+
+    Args:
+        state: of the frames' subject; it belongs to the step, which changes it.
+        frames: `prediction`, `outcome` and `count` frames, each in key order, and all keys greater
+            than those of earlier steps.
+        clock: arrival, in ms, that no later row is below.
+
+    Returns: the state and the findings, in the order of the rows that told them.
+    """
+    for frame in frames:
+        if frame.kind == "count":
+            _count(state, frame)
+    predictions = _one(frames, "prediction")
+    outcomes = _one(frames, "outcome")
+    findings: list[Finding] = []
+    detections: list[Detection] = []
+    rows = None
+    if predictions is not None:
+        rows = _predictions(state, predictions, findings, detections)
+    scored = _outcomes(state, outcomes, findings, detections)
+    for found in detections:
+        key = (found.signal, found.detector)
+        state.detections[key] = state.detections.get(key, 0) + 1
+    detections.sort(key=lambda found: (found.arrival, found.signal, found.detector))
+    publish = partial(_publish, state)
+    state.windows.apply(rows, scored, detections, clock, publish)
+    state.table.settle()
+    findings.sort(key=lambda finding: finding.key)
+    return state, findings
+
+
+def snapshot(state: MonitorState) -> bytes:
+    """The state as bytes: `restore` of them goes on bit by bit the same."""
+    return msgspec.msgpack.encode(state.dump())
+
+
+def restore(content: bytes, spec: MonitorSpec) -> MonitorState:
+    """The state that `snapshot` wrote, going on under `spec`. Raises: UnknownVersion."""
+    dumped: dict[str, Any] = msgspec.msgpack.decode(content)  # Any: what MonitorState.dump returned
+    return states.load(dumped, spec)
+
+
+def _one(frames: Sequence[Frame], kind: str) -> Frame | None:
+    """The rows of one kind as one frame in key order, None where there are none."""
+    parts = [frame for frame in frames if frame.kind == kind and frame.n]
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    whole = concat(parts)
+    return whole.take(order(whole))
+
+
+def _count(state: MonitorState, frame: Frame) -> None:
+    names = frame.columns["name"].texts()
+    for name, n in zip(names, frame.ints("value").tolist(), strict=True):
+        if name is not None:
+            state.count(name, n)
+
+
+def _publish(state: MonitorState, window: Window, at: int) -> None:
+    summary = summarise(
+        window, at, state.subject, state.spec, state.decision, state.table, state.roster
+    )
+    state.summaries.append(summary)
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+def _predictions(
+    state: MonitorState, frame: Frame, findings: list[Finding], detections: list[Detection]
+) -> PredictionRows | None:
+    """Takes prediction rows; returns those that windows still have to take."""
+    late = state.windows.late(frame.ints("ts"), frame.ints("arrival"))
+    state.count("predictions", frame.n)
+    state.count("late_predictions", int(np.count_nonzero(late)))
+    rows = frame.take(~late) if late.any() else frame
+    if state.learning is not None and rows.n:
+        needed = state.spec.warmup - state.learning.n
+        first = rows if rows.n < needed else rows.take(np.arange(needed))
+        learned = _learn(state, state.learning, first)
+        if rows.n < needed:
+            return learned
+        arrival = int(first.ints("arrival")[-1])
+        state.windows.apply(learned, None, (), arrival, partial(_publish, state))
+        _complete(state, state.learning, row_key(first, first.n - 1))
+        rows = rows.take(np.arange(needed, rows.n))
+    if not rows.n:
+        return None
+    return _watch(state, rows, findings, detections)
+
+
+def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRows:
+    """Keeps warm-up rows: what the reference is built of, and nothing else."""
+    state.roster.meet(rows)
+    kept = {name: column for name, column in rows.columns.items() if _is_reference(state, name)}
+    learning.rows.append(replace(rows, columns=kept))
+    nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
+    seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
+    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), None, seen)
+
+
+def _is_reference(state: MonitorState, name: str) -> bool:
+    if name[:2] in PREFIXES:
+        return name[2:] in state.roster.index
+    return name in ("ts", "prediction", "prediction_value", "score") or name[:2] == "s:"
+
+
+def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
+    """The warm-up is over: decides, and starts to compare with what was learned."""
+    rows = concat(learning.rows)
+    decision = decide(rows, state.spec)
+    profile = profile_of(
+        state.subject, rows, decision, state.roster.names, state.spec, origin="warmup"
+    )
+    state.decided = key
+    _compare_with(state, profile, decision)
+    assert state.features is not None
+    state.features.prime(observe(rows, state.features.measures))
+
+
+def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Decision) -> None:
+    state.profile, state.decision = profile, decision
+    state.roster.closed = True
+    state.table.know(list(decision.classes))
+    state.features = Features(state.roster.names, profile)
+    if profile.error is not None:
+        state.concept = Concept(state.spec.warmup, profile.error)
+    if profile.score is not None:
+        scale = max(profile.score.sd, 0.1)
+        state.score = PageHinkley(center=profile.score.mean, scale=scale)
+
+
+def _watch(
+    state: MonitorState, rows: Frame, findings: list[Finding], detections: list[Detection]
+) -> PredictionRows:
+    """Compares rows with the reference."""
+    assert state.features is not None
+    assert state.decision is not None
+    state.roster.meet(rows)
+    state.counters["new_features"] = len(state.roster.new)
+    state.counters["features_over_cap"] = state.roster.over_cap
+    observed = observe(rows, state.features.measures)
+    findings += state.features.step(rows, observed, detections)
+    ts, arrival = rows.ints("ts"), rows.ints("arrival")
+    if state.score is not None:
+        scores: Floats = score(rows, state.decision.positive, state.table.aliases)
+        for change in state.score.update(scores):
+            at = change.index
+            found = Detection(int(arrival[at]), int(ts[at]), SCORE, state.score.name)
+            detections.append(found)
+    classes = None
+    if state.decision.task != "regression":
+        classes = state.table.of_predictions(rows)
+    return PredictionRows(ts, arrival, classes, observed)
+
+
+# -- outcomes --------------------------------------------------------------------------------------
+
+
+def _outcomes(
+    state: MonitorState,
+    frame: Frame | None,
+    findings: list[Finding],
+    detections: list[Detection],
+) -> Outcomes | None:
+    """Takes outcome rows, or keeps them until the task is decided; returns those for windows."""
+    learning = state.learning
+    if frame is not None:
+        late = _late(state, frame)
+        fresh = _first(frame)
+        state.count("joined", int(np.count_nonzero(fresh)))
+        state.count("late_outcomes", int(np.count_nonzero(fresh & late)))
+    if learning is not None:
+        frame = _wait(state, learning, frame)
+        if state.decision is None:
+            return None
+        state.learning = None
+    if frame is None or not frame.n:
+        return None
+    scored = _score(state, frame)
+    state.count("unknown_class", scored.unknown)
+    unscorable = scored.first & np.isnan(scored.error)
+    state.count("unscorable", int(np.count_nonzero(unscorable)))
+    assert state.total is not None
+    add(state.total, scored.entries)
+
+    def key_of(row: int) -> Key:
+        return max(row_key(frame, row), state.decided)
+
+    findings += state.concept.step(scored, key_of, detections)
+    return scored.on_time()
+
+
+def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:
+    """Keeps outcomes while there is no decision; once there is, returns all that waited."""
+    if frame is not None:
+        waits = frame.n
+        if state.decided:
+            waits = bisect_left(range(frame.n), state.decided, key=partial(row_key, frame))
+        room = max(0, WAITING_PER_ROW * state.spec.warmup - learning.waiting)
+        if waits > room:
+            state.count("outcomes_over_cap", waits - room)
+            kept = np.concatenate([np.arange(room), np.arange(waits, frame.n)])
+            frame = frame.take(kept)
+        if frame.n:
+            learning.outcomes.append(frame)
+    if state.decision is None or not learning.outcomes:
+        return None
+    return concat(learning.outcomes)
+
+
+def _score(state: MonitorState, frame: Frame) -> Outcomes:
+    assert state.decision is not None
+    effective = int(state.decided[0]) if state.decided else 0
+    late = _late(state, frame)
+    if state.total is None:
+        state.total = empty_tally(state.decision.task)
+    if state.decision.task == "regression":
+        if state.origin is None:
+            state.origin = first_label(frame)
+        return of_numbers(frame, state.origin or 0.0, effective, late)
+    return of_classes(frame, state.table, state.decision.positive, effective, late)
+
+
+def _late(state: MonitorState, frame: Frame) -> Any:  # Any: a boolean array
+    """Outcomes whose prediction was late."""
+    column = frame.columns.get("prediction_arrival")
+    if column is None:
+        return np.zeros(frame.n, bool)
+    return state.windows.late(frame.ints("ts"), column.data)
+
+
+def _first(frame: Frame) -> Any:  # Any: a boolean array
+    """Outcomes that are the first of their prediction."""
+    revised = np.zeros(frame.n, bool)
+    for name in ("previous", "previous_value"):
+        if name in frame.columns:
+            revised |= frame.columns[name].mask
+    return ~revised

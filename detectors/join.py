@@ -1,0 +1,87 @@
+"""join: predictions without their repeats, and outcomes wherever a label is there.
+
+`step` is a function of the pending store and the rows, which it takes in key order across all its
+frames: how the rows were cut into steps and frames never shows in what comes out. The rules, for
+one id (contract.md, sections 2 and 3):
+
+* A repeat of a prediction for the same model and version that arrives within one horizon of the
+  first is a duplicate and goes no further; with another prediction or other scores it is also a
+  conflict.
+* A label goes to every version of its model that has the id (no model: of every model), and to
+  those whose prediction arrives within one horizon of the label.
+* Of two labels the one with the greater `ts` holds, on equal `ts` the greater (source, label) in
+  byte order. The same label again is a duplicate, one that takes over is a revision and emits the
+  outcome again with the `previous` label, one that does not is stale.
+* A label that arrives at or after the prediction's `ts` + horizon changes nothing: it is late.
+  Predictions are kept 17/16 of the horizon so that such a label is not taken for an orphan, which
+  is a label that no prediction came for within one horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectors.frame import Frame, concat
+from detectors.join_spec import JoinSpec
+from detectors.matching import Lane, Matching
+from detectors.memory_pending import MemoryPending
+from detectors.order_key import merged_order, order
+from detectors.pending import Pending
+
+__all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
+
+_RANK = {"prediction": 0, "outcome": 1, "command": 2, "count": 3}
+
+
+def step(
+    pending: Pending, frames: Sequence[Frame], clock: int, spec: JoinSpec
+) -> tuple[Pending, list[Frame]]:
+    """Takes the next rows and returns the store with what comes out.
+
+    Args:
+        pending: the store; it belongs to the step, which changes it.
+        frames: prediction and label frames; no row of a later step has a smaller key.
+        clock: arrival in ms that all sources have passed, at or after those of the rows.
+        spec: horizons and segments by model.
+
+    Returns:
+        The store, and by subject: a prediction frame (its rows without duplicates, with all
+        columns), an outcome frame, and a count frame of `duplicates`, `conflicts`,
+        `label_duplicates`, `revisions`, `stale_labels`, `late_labels`, `orphan_labels` and
+        `pending_full` since the last step. Labels that met no prediction count under "model@".
+    """
+    matching = Matching(pending, spec)
+    lanes = [matching.lane(frame) for frame in _one_each(frames)]
+    _take_rows(pending, lanes)
+    out = [frame for lane in lanes for frame in lane.passed()]
+    out += matching.outcome_frames()
+    pending.expire(clock)
+    pending.settle()
+    out += matching.count_frames()
+    return pending, sorted(out, key=lambda frame: (frame.subject, _RANK[frame.kind]))
+
+
+def _take_rows(pending: Pending, lanes: Sequence[Lane]) -> None:
+    """Every row has its turn, in key order; slices end as the rows' arrivals pass them."""
+    frames = [lane.frame for lane in lanes]
+    which, rows = merged_order(frames)
+    arrivals = [frame.ints("arrival").tolist() for frame in frames]
+    takes = [lane.take for lane in lanes]
+    for lane, row in zip(which.tolist(), rows.tolist(), strict=True):
+        arrival = arrivals[lane][row]
+        if arrival >= pending.next_end:
+            pending.expire(arrival)
+        takes[lane](row)
+
+
+def _one_each(frames: Sequence[Frame]) -> list[Frame]:
+    """One frame per subject and kind, each in key order."""
+    groups: dict[tuple[str, str], list[Frame]] = {}
+    for frame in frames:
+        if frame.n:
+            groups.setdefault((frame.subject, frame.kind), []).append(frame)
+    merged = []
+    for parts in groups.values():
+        frame = concat(parts)
+        merged.append(frame if len(parts) == 1 else frame.take(order(frame)))
+    return merged

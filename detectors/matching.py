@@ -1,0 +1,293 @@
+"""How predictions and labels meet: the rules that `detectors.join` lists, row by row.
+
+A `Matching` lasts one step. Each frame of the step is a `Lane`, whose rows are taken one by one in
+key order across all lanes; what can be done for whole columns is done before and after.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from detectors.frame import Column, Frame, text_column
+from detectors.join_spec import JoinSpec
+from detectors.outcome import KEY_COLUMNS, Outcomes, contents, score_names
+from detectors.pending import SLICES, Label, Pending, Slot, label_rows, slice_ends
+
+_KEPT = frozenset(["id", "ts", *KEY_COLUMNS, "prediction", "prediction_value", "score"])
+
+
+@dataclass(slots=True)
+class Matching:
+    """What one step gathers beside the store: outcomes and counts, by subject."""
+
+    pending: Pending
+    spec: JoinSpec
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    _horizons: dict[str, int] = field(default_factory=dict)
+
+    def lane(self, frame: Frame) -> Lane:
+        """A frame of this step, ready for its rows to be taken."""
+        if frame.kind == "prediction":
+            return Predictions(self, frame)
+        if frame.kind == "label":
+            return Labels(self, frame)
+        return Others(frame)
+
+    def horizon(self, subject: str) -> int:
+        """The horizon of a subject's model, in ms."""
+        known = self._horizons.get(subject)
+        if known is None:
+            known = self.spec.horizon_ms(subject.partition("@")[0])
+            self._horizons[subject] = known
+        return known
+
+    def is_late(self, ref: int, subject: str, label: Label) -> bool:
+        """Whether the label passes the prediction's `ts` + horizon; counts it if so."""
+        late = label.arrival >= self.pending.times(ref)[0] + self.horizon(subject)
+        if late:
+            self.counts[subject, "late_labels"] += 1
+        return late
+
+    def meet(self, ref: int, subject: str, label: Label, prediction_id: str | None) -> None:
+        """A stored prediction and a label that is not late meet."""
+        held = self.pending.label(ref)
+        if held is not None:
+            outcome, holds = _compare(held, label)
+            self.counts[subject, outcome] += 1
+            if holds:
+                self.pending.set_label(ref, label)
+            if outcome != "revisions":
+                return
+        else:
+            self.pending.set_label(ref, label)
+        met = self.outcomes.get(subject)
+        if met is None:
+            met = self.outcomes[subject] = Outcomes()
+        met.add(ref, label, held, prediction_id)
+
+    def outcome_frames(self) -> list[Frame]:
+        """A frame of outcomes per subject that has any."""
+        return [met.frame(subject, self.pending) for subject, met in self.outcomes.items()]
+
+    def count_frames(self) -> list[Frame]:
+        """A frame of counters per subject that has any."""
+        for key, lost in self.pending.take_losses().items():
+            self.counts[key] += lost
+        by_subject: dict[str, dict[str, int]] = {}
+        for (subject, name), count in sorted(self.counts.items()):
+            by_subject.setdefault(subject, {})[name] = count
+        return [
+            Frame(
+                subject,
+                "count",
+                len(counts),
+                {
+                    "name": text_column(list(counts)),
+                    "value": Column(np.array(list(counts.values()), np.int64)),
+                },
+            )
+            for subject, counts in by_subject.items()
+        ]
+
+
+def _compare(held: Label, label: Label) -> tuple[str, bool]:
+    """(what the label is to the one that is held, whether it takes its place)."""
+    greater = label.rank() > held.rank()
+    if label.words() == held.words():
+        return "label_duplicates", greater
+    return ("revisions", True) if greater else ("stale_labels", False)
+
+
+class Lane(Protocol):
+    """The rows of one frame, taken one by one in key order across all lanes."""
+
+    frame: Frame
+
+    def take(self, row: int) -> None:
+        """The row's turn."""
+
+    def passed(self) -> list[Frame]:
+        """After all rows: what is passed on of the frame."""
+
+
+class Others:
+    """Rows that are not join's business, such as commands: passed on."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    def take(self, row: int) -> None:
+        """Nothing to do."""
+
+    def passed(self) -> list[Frame]:
+        """The frame as it came."""
+        return [self.frame]
+
+
+class Predictions:
+    """Predictions of one subject: repeats are dropped, waiting labels are met."""
+
+    def __init__(self, matching: Matching, frame: Frame) -> None:
+        self.frame = frame
+        self._matching = matching
+        self._pending = matching.pending
+        self._subject = frame.subject
+        self._model = frame.subject.partition("@")[0]
+        self._horizon = matching.horizon(frame.subject)
+        self._ids: list[bytes] = frame.columns["id"].data.tolist()
+        self._arrivals: list[int] = frame.ints("arrival").tolist()
+        self._text = _Texts(frame)
+        self._repeats: list[tuple[int, int]] = []  # (row, ref of the first)
+        self._refs = self._keep(matching.spec.segment_columns(self._model))
+
+    def _keep(self, segments: frozenset[str]) -> list[int]:
+        """Stores what outcomes will need of the rows; nothing is findable yet."""
+        columns = {
+            name: column
+            for name, column in self.frame.columns.items()
+            if name in _KEPT or name.startswith("s:") or name in segments
+        }
+        kept = Frame(self._subject, "prediction", self.frame.n, columns)
+        since = np.maximum(kept.ints("ts"), kept.ints("arrival"))
+        ends = slice_ends(since + _kept_ms(self._horizon), self._horizon)
+        return self._pending.keep(kept, ends)
+
+    def take(self, row: int) -> None:
+        """A prediction arrives."""
+        row_id, ref = self._ids[row], self._refs[row]
+        for other in self._pending.find(row_id):
+            if self._pending.subject(other) != self._subject:
+                continue
+            if self._arrivals[row] < self._pending.times(other)[1] + self._horizon:
+                self._pending.dismiss(ref)
+                self._repeats.append((row, other))
+                return
+            self._pending.forget(row_id, other)
+        self._pending.put(row_id, ref)
+        own = self._pending.slot(self._model, row_id)
+        anyones = self._pending.slot("", row_id)
+        if own is not None or anyones is not None:
+            self._meet_waiting(row, {self._model: own, "": anyones})
+
+    def _meet_waiting(self, row: int, slots: Mapping[str, Slot | None]) -> None:
+        """Labels that came first: the one that holds makes the outcome."""
+        row_id, ref = self._ids[row], self._refs[row]
+        labels = []
+        for model, slot in slots.items():
+            if slot is None or self._arrivals[row] >= slot.arrival + self._horizon:
+                continue
+            if not slot.matched:
+                self._pending.set_slot(model, row_id, slot._replace(matched=True))
+            if not self._matching.is_late(ref, self._subject, slot.label):
+                labels.append(slot.label)
+        if not labels:
+            return
+        labels.sort(key=Label.rank)
+        *losing, holding = labels
+        for label in losing:
+            self._matching.counts[self._subject, _compare(holding, label)[0]] += 1
+        self._matching.meet(ref, self._subject, holding, self._text[row])
+
+    def passed(self) -> list[Frame]:
+        """The frame without its repeats; counts them, and those with other contents."""
+        if not self._repeats:
+            return [self.frame]
+        counts = self._matching.counts
+        rows = [row for row, _ in self._repeats]
+        counts[self._subject, "duplicates"] += len(rows)
+        first = self._pending.rows([ref for _, ref in self._repeats])
+        again = self.frame.take(np.array(rows))
+        names = sorted({*score_names(first), *score_names(again)})
+        pairs = zip(contents(first, names), contents(again, names), strict=True)
+        conflicts = sum(one != two for one, two in pairs)
+        if conflicts:
+            counts[self._subject, "conflicts"] += conflicts
+        kept = np.ones(self.frame.n, bool)
+        kept[rows] = False
+        return [self.frame.take(kept)] if kept.any() else []
+
+
+class Labels:
+    """Labels of one model, or of any: met by the predictions that are there, then kept waiting."""
+
+    def __init__(self, matching: Matching, frame: Frame) -> None:
+        self.frame = frame
+        self._matching = matching
+        self._pending = matching.pending
+        self._subject = frame.subject  # "model@", the prefix of the subjects it goes to, or "@"
+        self._model = frame.subject.partition("@")[0]
+        self._horizon = matching.horizon(frame.subject)
+        self._ids: list[bytes] = frame.columns["id"].data.tolist()
+        self._labels = label_rows(frame)
+        self._text = _Texts(frame)
+        arrivals = frame.ints("arrival")
+        self._ends: list[int] = slice_ends(arrivals + self._horizon, self._horizon).tolist()
+
+    def take(self, row: int) -> None:
+        """A label arrives."""
+        row_id, label = self._ids[row], self._labels[row]
+        found = False
+        for ref in self._pending.find(row_id):
+            subject = self._pending.subject(ref)
+            if self._model and not subject.startswith(self._subject):
+                continue
+            if label.arrival >= max(self._pending.times(ref)) + _kept_ms(
+                self._matching.horizon(subject)
+            ):
+                continue
+            found = True
+            if not self._matching.is_late(ref, subject, label):
+                self._matching.meet(ref, subject, label, self._text[row])
+        self._wait(row, found)
+
+    def _wait(self, row: int, found: bool) -> None:
+        """The label waits for further predictions, if it holds against the one that waits."""
+        row_id, label, end = self._ids[row], self._labels[row], self._ends[row]
+        slot = self._pending.slot(self._model, row_id)
+        if slot is not None and label.arrival >= slot.arrival + self._horizon:
+            if not slot.matched:
+                self._matching.counts[self._subject, "orphan_labels"] += 1
+            slot = None
+        if slot is None:
+            slot = Slot(label, found, label.arrival, end)
+        else:
+            relation, holds = _compare(slot.label, label)
+            if not found:
+                self._matching.counts[self._subject, relation] += 1
+            matched = slot.matched or found
+            if relation == "stale_labels":
+                slot = slot._replace(matched=matched)
+            else:
+                held = label if holds else slot.label
+                slot = Slot(held, matched, label.arrival, end)
+        self._pending.set_slot(self._model, row_id, slot)
+
+    def passed(self) -> list[Frame]:
+        """Labels go no further; outcomes do."""
+        return []
+
+
+class _Texts:
+    """The prediction ids of a frame as text, made only if one is asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._column = frame.columns.get("prediction_id")
+        self._texts: list[str | None] | None = None
+
+    def __getitem__(self, row: int) -> str | None:
+        if self._column is None:
+            return None
+        if self._texts is None:
+            self._texts = self._column.texts()
+        return self._texts[row]
+
+
+def _kept_ms(horizon_ms: int) -> int:
+    """How long a prediction is kept, from its `ts` or arrival: long enough to know late labels."""
+    return horizon_ms + horizon_ms // SLICES

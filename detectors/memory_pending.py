@@ -1,0 +1,287 @@
+"""The pending store in memory: columns per subject and slice of time, and an index by id.
+
+A ref is (number of the slab << 32 | row in it). About 250 bytes per prediction, 400 more per label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from detectors.frame import Array, Frame, concat
+from detectors.frame_codec import decode_frame, encode_array, encode_frame
+from detectors.pending import Label, Slot, label_frame, label_rows
+from detectors.sequencer import FOREVER
+from detectors.slab import Slab
+
+MAX_ENTRIES = 2_000_000
+"""Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
+
+_SHIFT = 32
+_ROW = (1 << _SHIFT) - 1
+
+
+class MemoryPending:
+    """Implements `detectors.pending.Pending`."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self.max_entries = max_entries
+        self.next_end = FOREVER
+        self._index: dict[bytes, int | tuple[int, ...]] = {}
+        self._slabs: dict[int, Slab] = {}
+        self._numbers: dict[int, dict[str, int]] = defaultdict(dict)  # end -> subject -> slab
+        self._next_number = 0
+        self._slots: dict[str, dict[bytes, Slot]] = {}
+        self._slot_ids: dict[int, list[tuple[str, bytes]]] = defaultdict(list)  # end -> where
+        self._ends: set[int] = set()
+        self._entries = 0
+        self._losses: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def entries(self) -> int:
+        """Predictions and labels held, with repeats of predictions that lie in their slice."""
+        return self._entries
+
+    @property
+    def waiting_labels(self) -> int:
+        """Labels whose prediction has not come yet."""
+        return sum(not slot.matched for slots in self._slots.values() for slot in slots.values())
+
+    # -- predictions ---------------------------------------------------------------------------
+
+    def keep(self, frame: Frame, ends: Array) -> list[int]:
+        """See `Pending`."""
+        refs = np.empty(frame.n, np.int64)
+        for end in np.unique(ends).tolist():
+            at = np.flatnonzero(ends == end)
+            number = self._number(frame.subject, end)
+            slab = self._slabs[number]
+            refs[at] = (number << _SHIFT) + slab.n + np.arange(len(at))
+            part = frame.take(at)  # copies: the frame may share a whole message's memory
+            part.columns = {name: column.compact() for name, column in part.columns.items()}
+            slab.append(part)
+        listed: list[int] = refs.tolist()
+        return listed
+
+    def _number(self, subject: str, end: int) -> int:
+        number = self._numbers[end].get(subject)
+        return self._adopt(Slab(subject, end)) if number is None else number
+
+    def _adopt(self, slab: Slab) -> int:
+        number = self._next_number
+        self._next_number += 1
+        self._slabs[number] = slab
+        self._numbers[slab.end][slab.subject] = number
+        self._add_end(slab.end)
+        return number
+
+    def _add_end(self, end: int) -> None:
+        self._ends.add(end)
+        self.next_end = min(self.next_end, end)
+
+    def put(self, row_id: bytes, ref: int) -> None:
+        """See `Pending`."""
+        self._see(ref)
+        self._add(row_id, ref)
+
+    def _add(self, row_id: bytes, ref: int) -> None:
+        found = self._index.get(row_id)
+        if found is None:
+            self._index[row_id] = ref
+        elif isinstance(found, int):
+            self._index[row_id] = (found, ref)
+        else:
+            self._index[row_id] = (*found, ref)
+
+    def dismiss(self, ref: int) -> None:
+        """See `Pending`."""
+        self._see(ref)
+        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+
+    def _see(self, ref: int) -> None:
+        if self._entries >= self.max_entries:
+            self._evict()
+        slab = self._slabs[ref >> _SHIFT]
+        slab.seen += 1
+        slab.count += 1
+        self._entries += 1
+
+    def find(self, row_id: bytes) -> tuple[int, ...]:
+        """See `Pending`."""
+        found = self._index.get(row_id)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, int) else found
+
+    def forget(self, row_id: bytes, ref: int) -> None:
+        """See `Pending`."""
+        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+        self._unindex(row_id, ref)
+
+    def _unindex(self, row_id: bytes, ref: int) -> None:
+        found = self._index.get(row_id)
+        if found == ref:
+            del self._index[row_id]
+        elif isinstance(found, tuple) and ref in found:
+            rest = tuple(other for other in found if other != ref)
+            self._index[row_id] = rest if len(rest) > 1 else rest[0]
+
+    def subject(self, ref: int) -> str:
+        """See `Pending`."""
+        return self._slabs[ref >> _SHIFT].subject
+
+    def times(self, ref: int) -> tuple[int, int]:
+        """See `Pending`."""
+        slab = self._slabs[ref >> _SHIFT]
+        row = ref & _ROW
+        return slab.ts[row], slab.arrival[row]
+
+    def label(self, ref: int) -> Label | None:
+        """See `Pending`."""
+        return self._slabs[ref >> _SHIFT].labels.get(ref & _ROW)
+
+    def set_label(self, ref: int, label: Label) -> None:
+        """See `Pending`."""
+        self._slabs[ref >> _SHIFT].labels[ref & _ROW] = label
+
+    def rows(self, refs: Sequence[int]) -> Frame:
+        """See `Pending`."""
+        wanted = np.array(refs, np.int64)
+        numbers, rows = wanted >> _SHIFT, wanted & _ROW
+        places: list[Array] = []
+        parts: list[Frame] = []
+        for number in np.unique(numbers).tolist():
+            at = np.flatnonzero(numbers == number)
+            for within, part in self._slabs[number].take(rows[at]):
+                places.append(at[within])
+                parts.append(part)
+        sequence = np.argsort(np.concatenate(places))
+        return concat(parts).take(sequence)
+
+    # -- labels --------------------------------------------------------------------------------
+
+    def slot(self, model: str, row_id: bytes) -> Slot | None:
+        """See `Pending`."""
+        slots = self._slots.get(model)
+        return None if slots is None else slots.get(row_id)
+
+    def set_slot(self, model: str, row_id: bytes, slot: Slot) -> None:
+        """See `Pending`."""
+        slots = self._slots.setdefault(model, {})
+        known = slots.get(row_id)
+        if known is None:
+            if self._entries >= self.max_entries:
+                self._evict()
+            self._entries += 1
+        slots[row_id] = slot
+        if known is None or known.end != slot.end:
+            self._slot_ids[slot.end].append((model, row_id))
+            self._add_end(slot.end)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def expire(self, now: int) -> None:
+        """See `Pending`."""
+        for end in sorted(end for end in self._ends if end <= now):
+            self._clear(end, evicted=False)
+        self.next_end = min((end for end in self._ends if end > now), default=FOREVER)
+
+    def settle(self) -> None:
+        """See `Pending`."""
+        gone = [number for number, slab in self._slabs.items() if slab.floor == slab.n]
+        for number in gone:
+            slab = self._slabs.pop(number)
+            numbers = self._numbers[slab.end]
+            del numbers[slab.subject]
+            if not numbers:
+                del self._numbers[slab.end]
+
+    def _evict(self) -> None:
+        """The oldest slice that holds anything goes."""
+        for end in sorted(self._ends):
+            if self._clear(end, evicted=True):
+                break
+        self.next_end = min(self._ends, default=FOREVER)
+
+    def _clear(self, end: int, *, evicted: bool) -> int:
+        """Forget a slice; rows of this step not looked at yet stay. Returns how many went."""
+        before = self._entries
+        complete = True
+        for subject, number in self._numbers.get(end, {}).items():
+            slab = self._slabs[number]
+            self._clear_slab(number, slab)
+            complete &= slab.seen == slab.n
+            if evicted and slab.count:
+                self._losses[subject, "pending_full"] += slab.count
+            self._entries -= slab.count
+            slab.count = 0
+        for model, row_id in self._slot_ids.pop(end, ()):
+            slot = self.slot(model, row_id)
+            if slot is None or slot.end != end:
+                continue  # it was said again, and lies in a later slice
+            del self._slots[model][row_id]
+            self._entries -= 1
+            if evicted or not slot.matched:
+                name = "pending_full" if evicted else "orphan_labels"
+                self._losses[f"{model}@", name] += 1
+        if complete:
+            self._ends.discard(end)
+        return before - self._entries
+
+    def _clear_slab(self, number: int, slab: Slab) -> None:
+        for row, row_id in slab.ids(slab.floor, slab.seen):
+            self._unindex(row_id, number << _SHIFT | row)
+        slab.floor = slab.seen
+
+    def take_losses(self) -> dict[tuple[str, str], int]:
+        """See `Pending`."""
+        losses, self._losses = self._losses, Counter()
+        return losses
+
+    # -- checkpoint ----------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        """See `Pending`. Taken between steps."""
+        slabs = [dumped for slab in self._slabs.values() if (dumped := slab.dump()) is not None]
+        return {
+            "max_entries": self.max_entries,
+            "slabs": slabs,
+            "slots": [_dump_slots(model, slots) for model, slots in self._slots.items() if slots],
+        }
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any]) -> MemoryPending:
+        """The store that `dump` described; every later step gives what it would have given."""
+        store = cls(dumped["max_entries"])
+        for entry in dumped["slabs"]:
+            slab = Slab.load(entry)
+            number = store._adopt(slab)
+            for row, row_id in slab.ids(0, slab.n):
+                store._add(row_id, number << _SHIFT | row)
+            store._entries += slab.count
+        for entry in dumped["slots"]:
+            for row_id, slot in _load_slots(entry):
+                store.set_slot(entry["model"], row_id, slot)
+        return store
+
+
+def _dump_slots(model: str, slots: dict[bytes, Slot]) -> dict[str, Any]:
+    return {
+        "model": model,
+        "labels": encode_frame(label_frame("", list(slots), [s.label for s in slots.values()])),
+        "matched": encode_array(np.array([s.matched for s in slots.values()], bool)),
+        "arrivals": encode_array(np.array([s.arrival for s in slots.values()], np.int64)),
+        "ends": encode_array(np.array([s.end for s in slots.values()], np.int64)),
+    }
+
+
+def _load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
+    frame = decode_frame(dumped["labels"])
+    matched = np.frombuffer(dumped["matched"], bool).tolist()
+    arrivals = np.frombuffer(dumped["arrivals"], "<i8").tolist()
+    ends = np.frombuffer(dumped["ends"], "<i8").tolist()
+    slots = map(Slot, label_rows(frame), matched, arrivals, ends)
+    return zip(frame.columns["id"].data.tolist(), slots, strict=True)

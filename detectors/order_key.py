@@ -1,0 +1,80 @@
+"""The order key: in which order rows are stepped, wherever they came from.
+
+Arrival, then the rank of the source topic, come first. Ties are broken by what the row *says* (its
+time, its id) before where it lay (partition, offset, index), so that the order does not depend on
+how a producer spread equal arrivals over partitions (ADR-0006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.frame import SOURCE_SHIFT, Array, Frame
+
+ORDER = ("arrival", "source", "order_ts", "id", "offset", "index")
+"""The columns of the key, most significant first; `order_ts` is absent where it equals `ts`."""
+
+
+def order(frame: Frame) -> NDArray[np.intp]:
+    """The positions of the rows in order-key order; stable, shape (n,)."""
+    return _sorted(_keys(frame))
+
+
+def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows of several frames as one sequence in order-key order; stable.
+
+    Returns:
+        (position in `frames`, position in that frame) of each row, both of shape (total rows,).
+    """
+    sizes = [frame.n for frame in frames]
+    which = np.repeat(np.arange(len(frames)), sizes)
+    row = np.concatenate([np.arange(n) for n in sizes]) if frames else np.empty(0, np.intp)
+    if len(frames) == 0:
+        return which, row
+    parts = [_keys(frame) for frame in frames]
+    sequence = _sorted([np.concatenate(key) for key in zip(*parts, strict=True)])
+    return which[sequence], row[sequence]
+
+
+def _keys(frame: Frame) -> list[Array]:
+    """The parts of the order key, most significant first."""
+    columns = frame.columns
+    ids = np.ascontiguousarray(columns["id"].data).view(">u8").reshape(-1, 2)
+    source = frame.ints("source")
+    return [
+        frame.ints("arrival"),
+        source >> SOURCE_SHIFT,
+        _order_ts(frame),
+        ids[:, 0].astype(np.uint64),
+        ids[:, 1].astype(np.uint64),
+        source & ((1 << SOURCE_SHIFT) - 1),
+        frame.ints("offset"),
+        frame.ints("index"),
+    ]
+
+
+def _order_ts(frame: Frame) -> Array:
+    times = frame.columns["ts"].data
+    column = frame.columns.get("order_ts")
+    if column is None:
+        return times
+    return column.data if column.valid is None else np.where(column.valid, column.data, times)
+
+
+_USUALLY_ENOUGH = 4  # arrival, rank, time and half the id's hash part almost all rows
+
+
+def _sorted(keys: Sequence[Array]) -> NDArray[np.intp]:
+    """np.lexsort, most significant key first; looks at the last keys only where they decide."""
+    first = keys[:_USUALLY_ENOUGH]
+    sequence = np.lexsort(first[::-1])
+    tied = np.ones(max(0, len(sequence) - 1), bool)
+    for key in first:
+        ranked = key[sequence]
+        tied &= ranked[1:] == ranked[:-1]
+    if tied.any():
+        return np.lexsort(list(keys)[::-1])
+    return sequence

@@ -1,0 +1,149 @@
+"""Findings to alerts: one incident per fingerprint, said once, and once when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import msgspec
+
+from detectors.findings import Finding
+from driftline.alerts import (
+    Alert,
+    AlertReason,
+    Evidence,
+    Severity,
+    Span,
+    Status,
+    alert_id,
+    fingerprint,
+)
+from driftline.rules import rfc3339
+from driftline.subject import Subject
+
+RULE: Final = "drift"
+
+_RANK: Final = {"info": 0, "warning": 1, "critical": 2}
+
+
+@dataclass(slots=True)
+class PolicyState:
+    """Incidents of one subject.
+
+    Attributes:
+        incidents: fingerprint -> the last alert of its open incident.
+        ended: fingerprint -> end of its last incident, ms; the next one starts later.
+        transitions: (kind, severity, status) -> alerts since the subject began.
+    """
+
+    subject: Subject
+    config_hash: str
+    incidents: dict[str, Alert] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    transitions: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def active(self) -> dict[str, int]:
+        """Severity -> incidents that are open."""
+        counts: dict[str, int] = {}
+        for alert in self.incidents.values():
+            counts[alert.severity] = counts.get(alert.severity, 0) + 1
+        return counts
+
+    def dump(self) -> dict[str, Any]:
+        """As builtins."""
+        return {
+            "incidents": [msgspec.to_builtins(alert) for alert in self.incidents.values()],
+            "ended": self.ended,
+            "transitions": [[*key, n] for key, n in self.transitions.items()],
+        }
+
+    @classmethod
+    def load(cls, dumped: Mapping[str, Any], subject: Subject, config_hash: str) -> Self:
+        """Goes on from `dump`."""
+        alerts = [msgspec.convert(alert, Alert) for alert in dumped["incidents"]]
+        incidents = {alert.fingerprint: alert for alert in alerts}
+        transitions = {(k, severity, s): n for k, severity, s, n in dumped["transitions"]}
+        return cls(subject, config_hash, incidents, dict(dumped["ended"]), transitions)
+
+
+def step(state: PolicyState, findings: Sequence[Finding]) -> tuple[PolicyState, list[Alert]]:
+    """Takes findings in order and returns the state with the alerts to publish.
+
+    A change opens an incident; while it is open, another change speaks up only where it is more
+    severe; a recovery resolves it. Each alert is the full state of its incident.
+    """
+    alerts = []
+    for finding in findings:
+        alert = _alert(state, finding)
+        if alert is not None:
+            alerts.append(alert)
+            key = (alert.kind, alert.severity, alert.status)
+            state.transitions[key] = state.transitions.get(key, 0) + 1
+    return state, alerts
+
+
+def _alert(state: PolicyState, finding: Finding) -> Alert | None:
+    subject = state.subject
+    mark = fingerprint(subject.model, subject.version, RULE, finding.signal)
+    last = state.incidents.get(mark)
+    if finding.state == "recovered":
+        return None if last is None else _resolved(state, last, finding)
+    if last is None:
+        started = max(finding.change_point, state.ended.get(mark, finding.change_point - 1) + 1)
+        alert = _told(state, mark, finding, started, 1, finding.severity, "opened")
+    elif _RANK[finding.severity] > _RANK[last.severity]:
+        started, _ = last.order
+        revision = last.revision + 1
+        alert = _told(state, mark, finding, started, revision, finding.severity, "escalated")
+    else:
+        return None
+    state.incidents[mark] = alert
+    return alert
+
+
+def _resolved(state: PolicyState, last: Alert, finding: Finding) -> Alert:
+    started, revision = last.order
+    mark = last.fingerprint
+    alert = _told(state, mark, finding, started, revision + 1, last.severity, "recovered")
+    ended = max(finding.ts, started)
+    del state.incidents[mark]
+    state.ended[mark] = ended
+    return msgspec.structs.replace(
+        alert, status="resolved", ended_at=rfc3339(ended), change_point=last.change_point
+    )
+
+
+def _told(
+    state: PolicyState,
+    mark: str,
+    finding: Finding,
+    started: int,
+    revision: int,
+    severity: Severity,
+    reason: AlertReason,
+) -> Alert:
+    status: Status = "firing"
+    begin, end = sorted((finding.change_point, finding.ts))
+    return Alert(
+        id=alert_id(mark, started, revision),
+        fingerprint=mark,
+        revision=revision,
+        status=status,
+        reason=reason,
+        severity=severity,
+        kind=finding.kind,
+        model=state.subject.model,
+        version=state.subject.version,
+        signal=finding.signal,
+        rule=RULE,
+        detector=finding.detector,
+        statistic=finding.statistic,
+        window=Span(rfc3339(begin), rfc3339(end + 1)),
+        change_point=rfc3339(finding.change_point),
+        started_at=rfc3339(started),
+        detected_at=rfc3339(finding.arrival),
+        evidence=Evidence(histogram=finding.histogram),
+        summary=finding.summary,
+        config_hash=state.config_hash,
+    )

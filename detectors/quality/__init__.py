@@ -1,0 +1,1 @@
+"""Data quality: what can be wrong with a row before any model sees it."""

@@ -1,0 +1,145 @@
+"""Builds a reference profile from rows: of a warm-up, or of a file of predictions and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.api import Floats
+from detectors.classes import (
+    NONE,
+    ClassTable,
+    Decision,
+    aliases_of,
+    decide,
+    local_classes,
+)
+from detectors.frame import Column, Frame, concat
+from detectors.profiling import categorical, error_reference, numeric
+from detectors.reference import (
+    BinnedProfile,
+    ErrorReference,
+    FeatureProfile,
+    NumericProfile,
+    ReferenceProfile,
+    UnsupportedProfile,
+)
+from detectors.scoring import of_classes, of_numbers
+from detectors.signals import PREFIXES, Roster, score
+from detectors.spec import MonitorSpec
+from driftline.rules import rfc3339
+from driftline.subject import Subject
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+_FLAGS: Final = ["false", "true"]
+
+
+def build(
+    subject: Subject,
+    frames: Sequence[Frame],
+    spec: MonitorSpec,
+    *,
+    origin: Literal["warmup", "build"] = "build",
+) -> ReferenceProfile:
+    """The sealed profile of a subject's rows.
+
+    Args:
+        subject: whose rows these are.
+        frames: prediction frames, at least one row; outcome frames give the error reference.
+        spec: what the user said about the model; its task, classes and features are followed.
+        origin: what the rows are.
+
+    Raises: ValueError where no frame has a prediction row.
+    """
+    rows = [frame for frame in frames if frame.kind == "prediction" and frame.n]
+    if not rows:
+        raise ValueError(f"no predictions of {subject}: a reference needs at least one")
+    predictions = concat(rows)
+    decision = decide(predictions, spec)
+    roster = Roster(spec.features)
+    roster.meet(predictions)
+    labelled = [frame for frame in frames if frame.kind == "outcome" and frame.n]
+    error = _error(concat(labelled), decision, spec) if labelled else None
+    return profile_of(subject, predictions, decision, roster.names, spec, origin, error)
+
+
+def profile_of(
+    subject: Subject,
+    predictions: Frame,
+    decision: Decision,
+    features: Sequence[str],
+    spec: MonitorSpec,
+    origin: Literal["warmup", "build"],
+    error: ErrorReference | None = None,
+) -> ReferenceProfile:
+    """The sealed profile of prediction rows whose task and features are settled."""
+    ts = predictions.ints("ts")
+    ordered = predictions.take(np.argsort(ts, kind="stable"))
+    return ReferenceProfile(
+        model=subject.model,
+        version=subject.version,
+        origin=origin,
+        n=predictions.n,
+        start=rfc3339(int(ts.min())),
+        end=rfc3339(int(ts.max())),
+        task=decision.task,
+        positive=decision.positive,
+        classes=decision.classes,
+        features={name: _feature(name, ordered) for name in sorted(features)},
+        prediction=_prediction(ordered, decision, spec),
+        score=_score(ordered, decision, spec),
+        error=error,
+    ).sealed()
+
+
+def _feature(name: str, rows: Frame) -> FeatureProfile:
+    """The profile of a feature as the type that most of its values have."""
+    typed = {p: c for p in PREFIXES if (c := rows.columns.get(p + name)) is not None}
+    counts = {prefix: int(np.count_nonzero(column.mask)) for prefix, column in typed.items()}
+    main = max(counts, key=lambda prefix: (counts[prefix], -PREFIXES.index(prefix)))
+    column, valid = typed[main], typed[main].mask
+    missing = rows.n - sum(counts.values())
+    if main == "x:":
+        return numeric(column.data[valid], missing)
+    if main == "c:":
+        return categorical(column.values or [], column.data[valid], "text", missing)
+    if main == "b:":
+        return categorical(_FLAGS, column.data[valid].astype(np.int64), "boolean", missing)
+    return UnsupportedProfile(n=counts[main], missing=missing)
+
+
+def _prediction(rows: Frame, decision: Decision, spec: MonitorSpec) -> BinnedProfile | None:
+    if decision.task == "regression":
+        column = rows.columns.get("prediction_value", Column(np.zeros(0), np.zeros(0, bool)))
+        values = column.data[column.mask]
+        return numeric(values, rows.n - len(values)) if len(values) else None
+    codes, texts = local_classes(rows, "prediction", aliases_of(spec.classes))
+    known = codes[codes != NONE]
+    return categorical(texts, known, "text", rows.n - len(known)) if len(known) else None
+
+
+def _score(rows: Frame, decision: Decision, spec: MonitorSpec) -> NumericProfile | None:
+    scores: Floats = score(rows, decision.positive, aliases_of(spec.classes))
+    known = scores[~np.isnan(scores)]
+    return numeric(known, rows.n - len(known)) if len(known) else None
+
+
+def _error(outcomes: Frame, decision: Decision, spec: MonitorSpec) -> ErrorReference | None:
+    on_time: Mask = np.zeros(outcomes.n, bool)
+    if decision.task == "regression":
+        scored = of_numbers(outcomes, 0.0, 0, on_time)
+    else:
+        table = ClassTable(aliases_of(spec.classes))
+        table.know(list(decision.classes))
+        scored = of_classes(outcomes, table, decision.positive, 0, on_time)
+    usable = scored.first & ~np.isnan(scored.error)
+    if not usable.any():
+        return None
+    residuals = None
+    if decision.task == "regression":
+        residuals = scored.a[usable].astype(np.float64)
+    return error_reference(scored.error[usable], residuals)

@@ -1,0 +1,203 @@
+"""Frame columns as signals: each feature's bin codes and ranks, the score, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.api import Floats
+from detectors.feed import to_ticks
+from detectors.frame import Column, Frame
+from detectors.reference import (
+    CHANGED,
+    MISSING,
+    Bins,
+    Codes,
+    FeatureProfile,
+    NumericProfile,
+    UnsupportedProfile,
+)
+
+Ints: TypeAlias = NDArray[np.int64]
+
+PREFIXES: Final = ("x:", "c:", "b:", "u:")
+"""Columns of a feature by type: number, text, boolean, unsupported."""
+MAX_FEATURES: Final = 500
+OVER_CAP: Final = "features_over_cap"
+
+_PREFIX_OF = {"number": "x:", "text": "c:", "boolean": "b:", "unsupported": "u:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Features of prediction rows. All but `present` concern features with a profile.
+
+    Attributes:
+        present: features by name order of the roster, rows: a value of any type; shape (F, n).
+        codes: bin codes, `MISSING` or `CHANGED`; shape (F, n).
+        ticks: reference ranks in 1/TICKS, 0 where there is none; shape (F, n).
+    """
+
+    present: NDArray[np.bool_]
+    codes: Codes
+    ticks: Ints
+
+
+@dataclass(slots=True)
+class Roster:
+    """The features of a subject, numbered as they were met; over the cap only a counter grows.
+
+    `since`: arrival of the first row that had the feature. Names met when `closed` are *new*:
+    counted per name up to the cap, and beyond it in all.
+    """
+
+    wanted: Collection[str] | None = None
+    names: list[str] = field(default_factory=list)
+    since: list[int] = field(default_factory=list)
+    index: dict[str, int] = field(default_factory=dict)
+    new: dict[str, int] = field(default_factory=dict)
+    over_cap: int = 0
+    closed: bool = False
+
+    def meet(self, frame: Frame) -> None:
+        """Takes note of the features of a frame's rows, in row order, then in name order."""
+        unknown = self._unknown(frame)
+        if not unknown:
+            return
+        firsts = [(int(np.argmax(mask)), name) for name, mask in unknown.items()]
+        arrivals = frame.ints("arrival")
+        for row, name in sorted(firsts):
+            if self.closed:
+                self._count_new(name, int(np.count_nonzero(unknown[name])))
+            elif len(self.names) < MAX_FEATURES:
+                self.add(name, int(arrivals[row]))
+            else:
+                self.over_cap += int(np.count_nonzero(unknown[name]))
+
+    def add(self, name: str, since: int) -> None:
+        """Watches a feature."""
+        self.index[name] = len(self.names)
+        self.names.append(name)
+        self.since.append(since)
+
+    def _count_new(self, name: str, n: int) -> None:
+        if name in self.new or len(self.new) < MAX_FEATURES:
+            self.new[name] = self.new.get(name, 0) + n
+        else:
+            self.over_cap += n
+
+    def _unknown(self, frame: Frame) -> dict[str, NDArray[np.bool_]]:
+        """Features that are not on the roster and have a value here, with the rows that do."""
+        found: dict[str, NDArray[np.bool_]] = {}
+        for key, column in frame.columns.items():
+            if key[:2] not in PREFIXES or key[2:] in self.index:
+                continue
+            name = key[2:]
+            if self.wanted is not None and name not in self.wanted:
+                continue
+            mask = column.mask
+            if mask.any():
+                found[name] = found[name] | mask if name in found else mask
+        return found
+
+    def dump(self) -> dict[str, Any]:
+        """As builtins."""
+        return {
+            "names": self.names,
+            "since": self.since,
+            "new": self.new,
+            "over_cap": self.over_cap,
+            "closed": self.closed,
+        }
+
+    def restore(self, dumped: Mapping[str, Any]) -> None:
+        """Goes on from `dump`."""
+        for name, since in zip(dumped["names"], dumped["since"], strict=True):
+            self.add(name, since)
+        self.new, self.over_cap = dict(dumped["new"]), dumped["over_cap"]
+        self.closed = dumped["closed"]
+
+
+def present(frame: Frame, roster: Roster) -> NDArray[np.bool_]:
+    """Which rows have which feature of the roster, as a value of any type; shape (F, n)."""
+    found = np.zeros((len(roster.names), frame.n), bool)
+    for key, column in frame.columns.items():
+        if key[:2] in PREFIXES and (at := roster.index.get(key[2:])) is not None:
+            found[at] |= True if column.valid is None else column.valid
+    return found
+
+
+class Measure:
+    """One feature's profile as a measure of its columns: codes and ranks."""
+
+    __slots__ = ("bins", "key", "others", "ticks")
+
+    def __init__(self, name: str, profile: FeatureProfile) -> None:
+        kind = kind_of(profile)
+        prefix = _PREFIX_OF[kind]
+        self.key = prefix + name
+        self.others = tuple(other + name for other in PREFIXES if other != prefix)
+        self.bins = None if isinstance(profile, UnsupportedProfile) else Bins(profile)
+        self.ticks = np.zeros(256, np.int64) if self.bins is None else to_ticks(self.bins.ranks)
+
+    def codes(self, columns: Mapping[str, Column], n: int) -> Codes:
+        """The code of each of n rows, shape (n,)."""
+        column = columns.get(self.key)
+        if column is not None and column.valid is None:
+            return self._of(column)
+        codes = np.full(n, MISSING, dtype=np.uint8)
+        for other in self.others:
+            if other in columns:
+                codes[columns[other].mask] = CHANGED
+        if column is not None:
+            rows = column.mask
+            codes[rows] = self._of(column.take(rows))
+        return codes
+
+    def _of(self, column: Column) -> Codes:
+        if self.bins is None:
+            return np.zeros(len(column), np.uint8)
+        if column.values is not None:
+            return self.bins.of_texts(column.values, column.data)
+        if column.data.dtype == np.bool_:
+            return self.bins.of_texts(["false", "true"], column.data.astype(np.intp))
+        return self.bins.of_numbers(column.data)
+
+
+def kind_of(profile: FeatureProfile) -> str:
+    """The JSON type of a feature: number, text, boolean or unsupported."""
+    if isinstance(profile, NumericProfile):
+        return "number"
+    if isinstance(profile, UnsupportedProfile):
+        return "unsupported"
+    return profile.type
+
+
+def observe(frame: Frame, measures: list[Measure]) -> Observed:
+    """The features of prediction rows; `measures` in the order of the roster."""
+    codes = np.empty((len(measures), frame.n), dtype=np.uint8)
+    ticks = np.empty((len(measures), frame.n), dtype=np.int64)
+    for at, measure in enumerate(measures):
+        codes[at] = measure.codes(frame.columns, frame.n)
+        ticks[at] = measure.ticks[codes[at]]
+    return Observed(codes != MISSING, codes, ticks)
+
+
+def score(frame: Frame, positive: str | None, aliases: Mapping[str, str]) -> Floats:
+    """The score signal: probability of the positive class, else of the likeliest; NaN if absent."""
+    column = frame.columns.get("score")
+    if column is not None and column.valid is None:
+        return column.data
+    scores = np.full(frame.n, np.nan)
+    for name, of_class in frame.names("s:"):
+        if positive is None:
+            scores = np.fmax(scores, np.where(of_class.mask, of_class.data, np.nan))
+        elif aliases.get(name, name) == positive:
+            scores = np.where(of_class.mask, of_class.data, scores)
+    if column is not None:
+        scores = np.where(column.mask, column.data, scores)
+    return scores

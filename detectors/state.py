@@ -1,0 +1,227 @@
+"""MonitorState: everything a monitor knows about one subject, and its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from detectors.api import Value
+from detectors.classes import ClassTable, Decision, Key, aliases_of
+from detectors.concept import Concept
+from detectors.drift.page_hinkley import PageHinkley
+from detectors.features import Features
+from detectors.frame import Frame
+from detectors.frame_codec import decode_frame, encode_frame
+from detectors.policy import PolicyState
+from detectors.reference import ReferenceProfile
+from detectors.scoring import Tally, empty_tally
+from detectors.signals import Roster
+from detectors.spec import MonitorSpec, config_hash
+from detectors.summary import measure, numbers
+from detectors.window import load_tally
+from detectors.windows import Windows
+from driftline.alerts import WindowSummary
+from driftline.errors import UnknownVersion
+from driftline.subject import Subject
+
+SCHEMA: Final = 1
+COUNTERS: Final = ("predictions", "joined", "late_predictions", "late_outcomes", "unknown_class")
+SCORE: Final = "score"
+
+
+@dataclass(slots=True)
+class Learning:
+    """The warm-up: rows of the reference to be, and outcomes that wait for the task's decision."""
+
+    rows: list[Frame] = field(default_factory=list)
+    outcomes: list[Frame] = field(default_factory=list)
+
+    @property
+    def n(self) -> int:
+        """Prediction rows held."""
+        return sum(frame.n for frame in self.rows)
+
+    @property
+    def waiting(self) -> int:
+        """Outcome rows held."""
+        return sum(frame.n for frame in self.outcomes)
+
+
+@dataclass(slots=True)
+class MonitorState:
+    """The monitor of one subject. `engine.step` owns the one it gets and returns the one to keep.
+
+    Attributes:
+        counters: exact counts since the subject began; see `COUNTERS`, and those of count frames.
+        decision: task, positive class and classes; None while they are being learned.
+        decided: order key of the row that completed the warm-up; outcomes take effect after it.
+        total: all outcomes since the subject began, those of late predictions included.
+        origin: what regression sums take off labels, so that rounding does not eat their spread.
+        detections: (signal, detector) -> changes it found since the subject began.
+        summaries: windows to publish; `take_windows` empties it.
+    """
+
+    subject: Subject
+    spec: MonitorSpec
+    windows: Windows
+    table: ClassTable
+    roster: Roster
+    concept: Concept
+    policy: PolicyState
+    learning: Learning | None = field(default_factory=Learning)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    decision: Decision | None = None
+    decided: Key = ()
+    profile: ReferenceProfile | None = None
+    features: Features | None = None
+    score: PageHinkley | None = None
+    total: Tally | None = None
+    origin: float | None = None
+    detections: dict[tuple[str, str], int] = field(default_factory=dict)
+    summaries: list[WindowSummary] = field(default_factory=list)
+
+    def take_windows(self) -> list[WindowSummary]:
+        """The windows closed or revised since the last call, in the order they were."""
+        taken, self.summaries = self.summaries, []
+        return taken
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Adds to a counter."""
+        if n:
+            self.counters[name] = self.counters.get(name, 0) + n
+
+    # -- what others show ----------------------------------------------------------------------
+
+    @property
+    def task(self) -> str | None:
+        """The task, None until it is decided."""
+        return None if self.decision is None else self.decision.task
+
+    def values(self, over: Literal["all", "last_1000"] = "all") -> dict[str, Value]:
+        """Every metric with its value or why it has none, over all outcomes or the last 1,000.
+
+        The last 1,000 leave out outcomes of late predictions, and do not follow revisions.
+        """
+        tally = self.total
+        if over != "all":
+            tally = None
+            if self.decision is not None:
+                tally = self.concept.recent(empty_tally(self.decision.task))
+        return measure(tally, self.decision, self.table, self.spec)
+
+    def metrics(self, over: Literal["all", "last_1000"] = "all") -> dict[str, float]:
+        """The metrics that have a value."""
+        return numbers(self.values(over))
+
+    def statistics(self) -> dict[tuple[str, str], float]:
+        """(signal, detector) -> the detector's statistic, for display."""
+        shown = {} if self.features is None else self.features.statistics()
+        shown |= self.concept.statistics()
+        if self.score is not None:
+            shown[SCORE, self.score.name] = self.score.statistic
+        return shown
+
+    @property
+    def warmup_left(self) -> int:
+        """Prediction rows until the reference is complete; 0 where there is one."""
+        return 0 if self.learning is None else self.spec.warmup - self.learning.n
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        """As builtins: numbers and bytes; only River's own objects are pickles. Call between steps.
+
+        `profile` is the part that never changes once it is there.
+        """
+        return {
+            "schema": SCHEMA,
+            "subject": str(self.subject),
+            "config_hash": config_hash(self.spec),
+            "window_ms": self.spec.window_ms,
+            "profile": None if self.profile is None else msgspec.to_builtins(self.profile),
+            "counters": self.counters,
+            "decision": None if self.decision is None else _dump_decision(self.decision),
+            "decided": list(self.decided),
+            "windows": self.windows.dump(),
+            "table": self.table.dump(),
+            "roster": self.roster.dump(),
+            "concept": self.concept.dump(),
+            "policy": self.policy.dump(),
+            "learning": None if self.learning is None else _dump_learning(self.learning),
+            "features": None if self.features is None else self.features.dump(),
+            "score": None if self.score is None else self.score.dump(),
+            "total": None if self.total is None else self.total.dump(),
+            "origin": self.origin,
+            "detections": [[*key, n] for key, n in self.detections.items()],
+            "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
+        }
+
+
+def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
+    """The state that was dumped, going on under `spec`, which may be a newer one.
+
+    Raises: UnknownVersion for the snapshot of a newer Driftline.
+    """
+    if dumped["schema"] != SCHEMA:
+        raise UnknownVersion(dumped["schema"], "monitor snapshot")
+    subject = Subject.parse(dumped["subject"])
+    aliases = aliases_of(spec.classes)
+    roster = Roster(spec.features)
+    roster.restore(dumped["roster"])
+    windows = dumped["windows"] if dumped["window_ms"] == spec.window_ms else []
+    concept = Concept.load(dumped["concept"], spec.warmup)
+    state = MonitorState(
+        subject,
+        spec,
+        windows=Windows.load(windows, spec),
+        table=ClassTable.load(dumped["table"], aliases),
+        roster=roster,
+        concept=concept,
+        policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
+        learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
+        counters=dict(dumped["counters"]),
+        decided=tuple(dumped["decided"]),
+        total=load_tally(dumped["total"]),
+        origin=dumped["origin"],
+    )
+    if dumped["decision"] is not None:
+        state.decision = Decision(**dumped["decision"])
+    if dumped["profile"] is not None:
+        state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
+        state.features = Features.load(dumped["features"], roster.names, state.profile)
+    if dumped["score"] is not None:
+        state.score = PageHinkley.load(dumped["score"])
+    state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}
+    state.summaries = [msgspec.convert(s, WindowSummary) for s in dumped["summaries"]]
+    state.count("cold_starts", _cold_starts(state))
+    return state
+
+
+def _cold_starts(state: MonitorState) -> int:
+    features = 0 if state.features is None else state.features.cold_starts
+    return features + state.concept.cold_starts + (state.score is not None and state.score.cold)
+
+
+def _dump_decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "task": decision.task,
+        "positive": decision.positive,
+        "classes": decision.classes,
+    }
+
+
+def _dump_learning(learning: Learning) -> dict[str, Any]:
+    return {
+        "rows": [encode_frame(frame) for frame in learning.rows],
+        "outcomes": [encode_frame(frame) for frame in learning.outcomes],
+    }
+
+
+def _load_learning(dumped: Mapping[str, Any]) -> Learning:
+    return Learning(
+        [decode_frame(frame) for frame in dumped["rows"]],
+        [decode_frame(frame) for frame in dumped["outcomes"]],
+    )

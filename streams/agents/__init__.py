@@ -1,0 +1,1 @@
+"""The four agents: decode, step, emit. Every decision lives in `detectors`."""

@@ -1,0 +1,76 @@
+"""detect: a model's observations -> alerts, window summaries, and readings for /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from driftline.alerts import encode
+from streams.agents.stateful import Stateful
+from streams.monitors import Monitors
+from streams.pipeline import DetectShard
+from streams.session import Session
+from streams.topics import Topics
+from streams.transport import Batch
+
+
+class Detect(Stateful):
+    """The whole monitor of every subject lives in the session's `DetectShard`."""
+
+    name = "detect"
+
+    def publish_to(self, topics: Topics) -> None:
+        """Names the topics that alerts and window summaries go to."""
+        self._alerts, self._windows = topics.alerts, topics.windows
+
+    def fresh(self) -> DetectShard:
+        """The state of a partition that has seen nothing."""
+        return DetectShard(self.monitors)
+
+    def loaded(self, state: Any, monitors: Monitors) -> DetectShard:
+        """The monitors as they were when the checkpoint was written."""
+        return DetectShard.load(state, monitors)
+
+    def arrival(self, _session: Session) -> int | None:
+        """Nobody downstream waits for a clock."""
+        return None
+
+    def sources(self) -> Mapping[str, int]:
+        """Nobody downstream waits for a clock."""
+        return {}
+
+    async def step(self, session: Session, batch: Batch) -> None:
+        """Applies each message; alerts and windows go out as they are decided."""
+        alerts, windows = [], []
+        for _, message in self.messages(session, batch):
+            decided = session.core.step(message)
+            alerts += decided.alerts
+            windows += decided.windows
+        session.position = batch.next_offset
+        for alert in alerts:
+            headers = [
+                ("content-type", b"application/json"),
+                ("driftline_status", alert.status.encode()),
+                ("driftline_severity", alert.severity.encode()),
+            ]
+            key = alert.fingerprint.encode()
+            await self.send(session, self._alerts, encode(alert), key=key, headers=headers)
+            self.telemetry.alert(alert)
+        for window in windows:
+            await self.send(session, self._windows, encode(window), key=window.key.encode())
+
+    async def idle(self, session: Session) -> None:
+        """Readings for /metrics, from the state itself, so that they survive a restart."""
+        for subject, reading in session.core.readings():
+            self.telemetry.publish(subject, reading, durable=False)
+
+    async def checkpoint(self, session: Session) -> None:
+        """As every stage; what the checkpoint holds, a restart cannot take back from /metrics."""
+        await super().checkpoint(session)
+        for subject, reading in session.core.readings():
+            self.telemetry.publish(subject, reading)
+
+    def closed(self, session: Session) -> None:
+        """The partition leaves: its series go with it."""
+        for subject in session.core.subjects:
+            self.telemetry.forget(subject)

@@ -1,0 +1,173 @@
+"""ingest: source messages of any partition -> validated rows -> frames by hash(prediction id).
+
+Stateless but for the arrival it has reached, which travels in the commit's metadata: the group's
+offset *is* this stage's checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+
+from driftline.codec import decode
+from driftline.events import Reject
+from streams.channel import Sender
+from streams.dead_letters import dead_letter_headers
+from streams.rows import RowBuilder
+from streams.session import Outbox, Session, Stage, log_name
+from streams.telemetry import Telemetry
+from streams.topics import Topics
+from streams.transport import Batch
+
+IDLE_CLOCK_BEHIND_MS = 2_000
+"""How far the clock of a source partition that is read to its end stays behind ingest's own."""
+
+CLOCK_HEADER = "driftline-clock"
+
+
+@dataclass(slots=True)
+class Arrival:
+    """The arrival clock of one source partition. `records`: time moves with records only."""
+
+    now_ms: Callable[[], int]
+    records: bool
+    reached: int | None = None
+
+    def of(self, timestamp: int) -> int:
+        """The arrival of a record with this timestamp (-1: none)."""
+        if not self.records:  # a clock in 2099 must not run ahead, nor a missing one stop the rest
+            own = self.now_ms()
+            timestamp = min(timestamp, own) if timestamp >= 0 else own
+        self.reached = max(timestamp, self.reached if self.reached is not None else timestamp, 0)
+        return self.reached
+
+    def idle(self) -> None:
+        """The partition is read to its end: its clock goes on with ours."""
+        if not self.records:
+            own = self.now_ms() - IDLE_CLOCK_BEHIND_MS
+            self.reached = max(own, self.reached if self.reached is not None else own)
+
+
+class Ingest(Stage):
+    """Decode, validate, dead-letter, shard."""
+
+    name = "ingest"
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        topics: Topics,
+        *,
+        clock_from_records: bool,
+        now_ms: Callable[[], int],
+        end_of: Callable[[TP], int | None],
+        partitions_of: Callable[[str], int | None],
+    ) -> None:
+        super().__init__(outbox, telemetry)
+        self.topics = (topics.predictions, topics.labels)
+        self.destination_topic = topics.rows
+        self.destinations = topics.partitions
+        self._dead_letters = topics.deadletters
+        self._clock_from_records = clock_from_records
+        self._now_ms = now_ms
+        self._end_of = end_of
+        self._partitions_of = partitions_of
+
+    async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
+        """Reads on at the group's offset; the arrival reached stands in its metadata."""
+        sessions = {}
+        for tp, (offset, metadata) in tps.items():
+            start = offset if metadata else 0  # never committed: the channel begins at 0
+            reached = int(metadata.removeprefix("arrival=") or -1) if metadata else -1
+            core = Arrival(self._now_ms, self._clock_from_records, None if reached < 0 else reached)
+            sender = Sender(log_name(tp), start, self.destinations)
+            sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
+        return sessions
+
+    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
+        """The group's offsets."""
+        return {tp: offset for tp, (offset, _) in tps.items()}
+
+    def arrival(self, session: Session) -> int | None:
+        """The arrival reached in this source partition."""
+        reached: int | None = session.core.reached
+        return reached
+
+    def sources(self) -> Mapping[str, int]:
+        """Every partition of the public topics."""
+        return {topic: self._partitions_of(topic) or 1 for topic in self.topics}
+
+    async def step(self, session: Session, batch: Batch) -> None:
+        """Rows out, rejects to the dead letters."""
+        rank = self.topics.index(batch.tp.topic)
+        builder = RowBuilder(rank, batch.tp.partition, self.destinations)
+        dead: list[tuple[Any, list[Reject]]] = []
+        for record in batch.records:
+            rejects = self._read(session.core, builder, record)
+            if rejects:
+                dead.append((record, rejects))
+        session.position = batch.next_offset
+        if session.core.reached is not None:
+            self.telemetry.arrived(batch.tp.topic, batch.tp.partition, session.core.reached)
+        for shard, frames in builder.frames().items():
+            await self.emit(session, shard, frames)
+        for record, rejects in dead:
+            await self._dead_letter(session, record, rejects)
+
+    def _read(self, arrival: Arrival, builder: RowBuilder, record: Any) -> list[Reject]:
+        """One record's rows into the builder; returns what was wrong with it."""
+        if record.value is None:
+            self._clock_or_tombstone(arrival, record)
+            return []
+        reached = arrival.of(record.timestamp)
+        decoded = decode(record.value)
+        self.telemetry.decoded(record.topic, decoded)
+        stamp = record.timestamp if record.timestamp >= 0 else None
+        return decoded.rejects + builder.add(
+            decoded, offset=record.offset, arrival=reached, record_ts=stamp
+        )
+
+    def _clock_or_tombstone(self, arrival: Arrival, record: Any) -> None:
+        clock = dict(record.headers).get(CLOCK_HEADER)
+        if clock is None or not arrival.records or not clock.isdigit():
+            self.telemetry.tombstone(record.topic)
+        else:
+            arrival.of(int(clock))
+
+    async def _dead_letter(self, session: Session, record: Any, rejects: list[Reject]) -> None:
+        """The original bytes once per reason, with where they came from and which rows."""
+        rows = defaultdict(list)
+        for reject in rejects:
+            rows[reject.reason].append(reject)
+            self.telemetry.rejected(record.topic, reject.reason)
+        for reason, found in rows.items():
+            indexes = [r.index for r in found if r.index is not None]
+            headers = dead_letter_headers(
+                session.tp, record.offset, reason, found[0].detail, indexes
+            )
+            await self.send(
+                session, self._dead_letters, record.value, key=record.key, headers=headers
+            )
+
+    async def idle(self, session: Session) -> None:
+        """At the end of the partition the clock goes on; receivers are told either way."""
+        end = self._end_of(session.tp)
+        if end is not None and session.position >= end:
+            session.core.idle()
+        await self.tell(session)
+
+    def due(self, session: Session, _now: float) -> bool:
+        """Every tick: the offset is the checkpoint."""
+        return session.position > session.saved
+
+    async def checkpoint(self, session: Session) -> None:
+        """Settles, then names the offset with the arrival reached."""
+        position, reached = session.position, session.core.reached
+        await self.settle(session)
+        session.saved = position
+        self.commit(session.tp, position, f"arrival={-1 if reached is None else reached}")

@@ -1,0 +1,160 @@
+"""`driftline topics apply`, `worker` and `up`: everything that brings a cluster to work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from streams.cli.options import (
+    BrokerOption,
+    JsonOption,
+    PrefixOption,
+    print_json,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from streams.config import WorkerSettings
+    from streams.topics import Topics
+
+MonitorsOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Folder of monitor files; default: DRIFTLINE_MONITORS."),
+]
+PartitionsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Partitions of new internal topics; fixed once they exist."),
+]
+SourcePartitionsOption = Annotated[
+    int | None, typer.Option(min=1, help="Partitions of the topics serving code writes; may grow.")
+]
+ClockOption = Annotated[
+    Literal["broker", "records"] | None,
+    typer.Option(help="Arrival: append time (default), or the records' own timestamps."),
+]
+DestinationsOption = Annotated[
+    Path | None, typer.Option(help="YAML file of notification destinations.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--health-port", help="Port of /healthz, /metrics.")
+]
+
+
+def topics_apply(
+    broker: BrokerOption = None,
+    topic_prefix: PrefixOption = None,
+    partitions: PartitionsOption = None,
+    source_partitions: SourcePartitionsOption = None,
+    config: MonitorsOption = None,
+    create_time: Annotated[
+        bool,
+        typer.Option("--create-time", help="Keep producers' timestamps (fast-forward, tests)."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Creates the topics that are missing and alters those that differ; safe to repeat."""
+    from dataclasses import asdict
+
+    from streams.cli.options import bootstrap
+    from streams.provision import apply
+
+    servers = bootstrap(broker)
+    chosen = settings(
+        broker=broker,
+        topic_prefix=topic_prefix,
+        partitions=partitions,
+        source_partitions=source_partitions,
+        monitors=config,
+    )
+    changes = apply(servers, topics_of(chosen), create_time=create_time)
+    if as_json:
+        print_json([asdict(change) for change in changes])
+        return
+    for change in changes:
+        typer.echo(change)
+    if not changes:
+        typer.echo("topics are as they should be", err=True)
+
+
+def worker(
+    broker: BrokerOption = None,
+    topic_prefix: PrefixOption = None,
+    config: MonitorsOption = None,
+    clock: ClockOption = None,
+    partitions: PartitionsOption = None,
+    destinations: DestinationsOption = None,
+    health_port: PortOption = None,
+) -> None:
+    """Runs one worker: ingest, join, detect and notify. Start more to share the partitions."""
+    from streams.cli.options import bootstrap
+
+    bootstrap(broker)
+    run(
+        broker=broker,
+        topic_prefix=topic_prefix,
+        monitors=config,
+        clock=clock,
+        partitions=partitions,
+        destinations=destinations,
+        health_port=health_port,
+    )
+
+
+def up(
+    broker: BrokerOption = None,
+    topic_prefix: PrefixOption = None,
+    config: MonitorsOption = None,
+    clock: ClockOption = None,
+    partitions: PartitionsOption = None,
+    source_partitions: SourcePartitionsOption = None,
+    destinations: DestinationsOption = None,
+    health_port: PortOption = None,
+) -> None:
+    """Everything in one: a broker if none is named, the topics, and a worker. Ctrl-C ends it."""
+    from streams.brokers import start_broker
+    from streams.provision import apply
+
+    named = settings(broker=broker).broker
+    with start_broker("quick", bootstrap=named) as running:
+        given = {
+            "broker": running.bootstrap,
+            "topic_prefix": topic_prefix,
+            "monitors": config,
+            "clock": clock,
+            "partitions": partitions,
+            "source_partitions": source_partitions,
+            "destinations": destinations,
+            "health_port": health_port,
+        }
+        chosen = settings(**given)
+        for change in apply(
+            running.bootstrap, topics_of(chosen), create_time=chosen.clock == "records"
+        ):
+            typer.echo(change, err=True)
+        typer.echo(f"send predictions to {running.bootstrap}", err=True)
+        run(**given)
+
+
+def run(**given: Any) -> None:  # Any: settings of every type
+    """Runs a worker with these settings until it is stopped; exits with its code if not 0."""
+    from streams.worker import run_worker
+
+    code = run_worker(settings(**given))
+    if code:
+        raise typer.Exit(code)
+
+
+def topics_of(chosen: WorkerSettings) -> Topics:
+    """The topics of a deployment; rows are kept as long as the longest label horizon asks."""
+    from streams.monitors import load
+    from streams.topics import Topics
+
+    monitors = load(chosen.monitors)
+    return Topics(
+        prefix=chosen.topic_prefix,
+        partitions=chosen.partitions,
+        source_partitions=chosen.source_partitions,
+        horizon_ms=monitors.longest_horizon_ms,
+    )

@@ -1,0 +1,147 @@
+"""`driftline replay`: the worker's own steps over files."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.cli.options import (
+    ConfigOption,
+    JsonOption,
+    MapOption,
+    console,
+    print_json,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.monitors import Monitors
+    from streams.replay_summary import Summary
+
+PathsOption = list[Path]
+
+
+def replay(
+    predictions: Annotated[
+        list[Path],
+        typer.Option("--predictions", help="Predictions or outcomes; several are read in turn."),
+    ],
+    labels: Annotated[
+        list[Path] | None, typer.Option("--labels", help="Labels; several are read in turn.")
+    ] = None,
+    config: ConfigOption = None,
+    alerts: Annotated[
+        Path | None, typer.Option("--alerts", help="Write every alert event here, as JSON Lines.")
+    ] = None,
+    windows: Annotated[
+        Path | None, typer.Option("--windows", help="Write window summaries here, as JSON Lines.")
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-on",
+            metavar="SEVERITY|KIND",
+            help="Exit with 1 if an alert of this severity (or above), or of this kind, opened.",
+        ),
+    ] = None,
+    mapping: MapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Runs files through the very steps of the worker, without Kafka, and sums up what it saw."""
+    from streams.files import EventFile, total_bytes
+    from streams.replay import Replay
+    from streams.replay_summary import Results, summarise
+    from streams.tables import ColumnMap
+
+    wanted = conditions(fail_on or [])
+    monitors = _monitors(config)
+    columns = ColumnMap.parse(mapping or [])
+    files = [EventFile(path, columns=columns) for path in predictions]
+    more = [EventFile(path, columns=columns, role="labels") for path in labels or []]
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        sink = stack.enter_context(Results(alerts, windows))
+        advance = stack.enter_context(progress_bar(total_bytes([*files, *more]), "replay"))
+        run = Replay(files, more, monitors, sink, advance)
+        run.run()
+    summary = summarise(run, sink, seconds=time.perf_counter() - started)
+    if as_json:
+        print_json(summary.as_json())
+    else:
+        show(summary, console())
+    if any(matches(alert, wanted) for alert in sink.latest.values()):
+        raise typer.Exit(1)
+
+
+def conditions(fail_on: list[str]) -> tuple[set[str], set[str]]:
+    """(severities, kinds) that `--fail-on` asks for; a severity stands for those above it, too.
+
+    Raises:
+        UsageError: a word is neither.
+    """
+    from typing import get_args
+
+    from driftline.alerts import Kind, Severity
+    from driftline.errors import UsageError
+    from streams.document import suggestion
+
+    ranked = get_args(Severity)
+    severities: set[str] = set()
+    kinds: set[str] = set()
+    for word in fail_on:
+        if word in ranked:
+            severities.update(ranked[ranked.index(word) :])
+        elif word in get_args(Kind):
+            kinds.add(word)
+        else:
+            raise UsageError(f"--fail-on {word}: {suggestion(word, (*ranked, *get_args(Kind)))}")
+    return severities, kinds
+
+
+def matches(incident: Any, wanted: tuple[set[str], set[str]]) -> bool:  # Any: streams Incident
+    """Whether an incident is one that `--fail-on` asks for, at the worst it was."""
+    severities, kinds = wanted
+    return incident.alert.kind in kinds or incident.worst in severities
+
+
+def _monitors(config: Path | None) -> Monitors:
+    from streams.monitors import inspect, load
+
+    if config is not None:
+        for note in inspect([config]).notes:
+            typer.echo(f"note: {note}", err=True)
+    return load(config)
+
+
+def show(summary: Summary, out: Console) -> None:
+    """Prints the summary for people."""
+    from rich import box
+    from rich.table import Table
+
+    from streams.cli.alerts import table
+
+    totals = Table(box=None, show_header=False, pad_edge=False)
+    for name, total in summary.totals.items():
+        totals.add_row(name.replace("_", " "), f"{total:,}")
+    for reason, count in summary.rejected_by_reason.items():
+        totals.add_row(f"  {reason}", f"{count:,}")
+    totals.add_row("events per second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}")
+    out.print(totals)
+    if summary.subjects:
+        metrics = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("subject", "metric", "value"):
+            metrics.add_column(heading, justify="right" if heading == "value" else "left")
+        for name, subject in summary.subjects.items():
+            for metric, value in subject.metrics.items():
+                metrics.add_row(name, metric, f"{value:.6g}")
+        out.print(metrics)
+    if summary.incidents:
+        out.print(table(summary.incidents))
+    else:
+        out.print("no alerts")

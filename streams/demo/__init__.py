@@ -1,0 +1,1 @@
+"""The demo: two real data sets, two real models, one real incident (`driftline demo`)."""

@@ -1,0 +1,1 @@
+"""Notifiers: how an alert reaches people, and the engine that delivers it to each destination."""

@@ -1,0 +1,232 @@
+"""The stages as state machines: what join and detect do with a message. No Faust, no Kafka.
+
+`streams.agents` feeds them messages from Kafka and `streams.replay` rows from files: the same
+steps, so the same results. Each is a function of its configuration and of the messages stepped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from detectors import engine, join, policy
+from detectors.clock import ArrivalClock
+from detectors.frame import Frame
+from detectors.sequencer import Sequencer
+from detectors.state import MonitorState
+from detectors.state import load as load_state
+from driftline.alerts import Alert, WindowSummary
+from driftline.subject import Subject
+from streams.frames import Message
+from streams.monitors import Monitors
+from streams.readings import Reading
+
+RELEASE_BYTES = 4 << 20
+"""What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
+
+HELD_BYTES = 64 << 20
+"""What one partition's sequencer holds before the older half is stepped, counted as `forced`."""
+
+NO_MODEL = "@"
+"""The subject of what names no model."""
+
+MAX_SUBJECTS = 1_000
+"""Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
+
+
+ALL_TIME: Final = "all"
+LATEST: Final = "last_1000"
+"""The stretches of outcomes that /metrics shows performance over."""
+
+
+class JoinShard:
+    """One shard of prediction ids: rows in key order through the join."""
+
+    def __init__(self, monitors: Monitors) -> None:
+        self.monitors = monitors
+        self.clock = ArrivalClock()
+        self.sequencer = Sequencer()
+        self.pending: join.Pending = join.MemoryPending()
+        self.passed: int | None = None
+        """The arrival below which everything was emitted; None before all sources were heard."""
+
+    def step(self, message: Message) -> list[Frame]:
+        """The prediction, outcome and count frames that this message releases, in key order."""
+        for frame in message.frames:
+            self.sequencer.hold(frame)
+        self.clock.advance(message.arrivals, message.sources)
+        released = self.sequencer.force(HELD_BYTES)
+        if self.clock.now is not None:
+            released += self.sequencer.release(self.clock.now, RELEASE_BYTES)
+            self.passed = self.sequencer.passed(self.clock.now)
+        if not released and self.passed is None:
+            return []
+        passed = self.passed if self.passed is not None else 0
+        self.pending, out = join.step(self.pending, released, passed, self.monitors.join)
+        return out
+
+    def configure(self, monitors: Monitors) -> None:
+        """Other horizons and segments from now on."""
+        self.monitors = monitors
+
+    def dump(self) -> dict[str, Any]:
+        """The shard as builtins, for the checkpoint."""
+        return {
+            "clock": self.clock.dump(),
+            "sequencer": self.sequencer.dump(),
+            "pending": self.pending.dump(),
+            "passed": self.passed,
+        }
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> JoinShard:
+        """The shard that `dump` described."""
+        shard = cls(monitors)
+        shard.clock = ArrivalClock.load(dumped["clock"])
+        shard.sequencer = Sequencer.load(dumped["sequencer"])
+        shard.pending = join.MemoryPending.load(dumped["pending"])
+        shard.passed = dumped["passed"]
+        return shard
+
+
+@dataclass(slots=True)
+class Decided:
+    """What a message made detect say."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    windows: list[WindowSummary] = field(default_factory=list)
+
+
+class DetectShard:
+    """The monitors of the models whose observations lie in one partition."""
+
+    def __init__(self, monitors: Monitors) -> None:
+        self.monitors = monitors
+        self.clock = ArrivalClock()
+        self.sequencer = Sequencer()
+        self.subjects: dict[str, MonitorState] = {}
+        self.counts: dict[str, dict[str, int]] = {}
+        """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
+
+    @property
+    def passed(self) -> int | None:
+        """The arrival below which every row was stepped; None before all shards were heard."""
+        return self.clock.now
+
+    def step(self, message: Message) -> Decided:
+        """The alerts and window summaries that this message's rows and clock lead to."""
+        due: dict[str, list[Frame]] = {}
+        for frame in message.frames:
+            if frame.kind == "count":  # exact whenever they come: they have no place in the order
+                due.setdefault(frame.subject, []).append(frame)
+            else:
+                self.sequencer.hold(frame)
+        self.clock.advance(message.arrivals, message.sources)
+        released = self.sequencer.force(HELD_BYTES)
+        clock = self.clock.now or 0
+        for frame in released + self.sequencer.release(clock):
+            due.setdefault(frame.subject, []).append(frame)
+        decided = Decided()
+        for subject in sorted({*due, *self.subjects}):
+            self._run(subject, due.get(subject, []), clock, decided)
+        return decided
+
+    def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
+        """Steps one subject, or lets its windows close; a new one gets its monitor here."""
+        state = self.subjects.get(subject)
+        if state is None:
+            state = self._new(subject, frames)
+            if state is None:
+                self._count(subject, frames)
+                return
+        elif not frames and (state.windows.next_due is None or clock < state.windows.next_due):
+            return
+        state, findings = engine.step(state, frames, clock)
+        state.policy, alerts = policy.step(state.policy, findings)
+        self.subjects[subject] = state
+        decided.alerts += alerts
+        decided.windows += state.take_windows()
+
+    def _new(self, subject: str, frames: list[Frame]) -> MonitorState | None:
+        """A monitor for a subject with rows; None: it has none yet, or there are too many."""
+        if len(self.subjects) >= MAX_SUBJECTS or all(frame.kind == "count" for frame in frames):
+            return None
+        name = Subject.parse(subject)
+        spec, reference = self.monitors.spec(name.model), self.monitors.reference(name.model)
+        state = engine.new(name, spec, reference)
+        for counter, n in self.counts.pop(subject, {}).items():
+            state.count(counter, n)
+        return state
+
+    def _count(self, subject: str, frames: list[Frame]) -> None:
+        """Counters of what has no monitor, so that nothing disappears without a trace."""
+        if subject not in self.counts and len(self.counts) >= 2 * MAX_SUBJECTS:
+            subject = NO_MODEL  # names in labels are anybody's to make up
+        held = self.counts.setdefault(subject, {})
+        for frame in frames:
+            if frame.kind == "count":
+                names = frame.columns["name"].texts()
+                values = frame.ints("value").tolist()
+            else:
+                names, values = ["over_cap"], [frame.n]
+            for name, value in zip(names, values, strict=True):
+                held[str(name)] = held.get(str(name), 0) + value
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Each subject's numbers for /metrics; of `model@`, what met no prediction."""
+        for subject in sorted({*self.subjects, *self.counts}):
+            state = self.subjects.get(subject)
+            if state is None:
+                yield subject, Reading(counters=dict(self.counts[subject]))
+            else:
+                yield subject, reading_of(state)
+
+    def configure(self, monitors: Monitors) -> None:
+        """Another configuration from now on; subjects whose own did not change keep theirs."""
+        for subject, state in self.subjects.items():
+            spec = monitors.spec(state.subject.model)
+            if spec != state.spec:
+                self.subjects[subject] = load_state(state.dump(), spec)
+        self.monitors = monitors
+
+    def dump(self) -> dict[str, Any]:
+        """The shard as builtins, for the checkpoint."""
+        return {
+            "clock": self.clock.dump(),
+            "sequencer": self.sequencer.dump(),
+            "subjects": {name: state.dump() for name, state in self.subjects.items()},
+            "counts": self.counts,
+        }
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> DetectShard:
+        """The shard that `dump` described."""
+        shard = cls(monitors)
+        shard.clock = ArrivalClock.load(dumped["clock"])
+        shard.sequencer = Sequencer.load(dumped["sequencer"])
+        shard.subjects = {
+            name: load_state(state, monitors.spec(Subject.parse(name).model))
+            for name, state in dumped["subjects"].items()
+        }
+        shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
+        return shard
+
+
+def reading_of(state: MonitorState) -> Reading:
+    """A monitor's numbers at this moment, for /metrics and the summary of a replay."""
+    metrics = {}
+    for over in (ALL_TIME, LATEST):
+        for name, value in state.metrics(over).items():
+            metrics[name, over] = value
+    predictions, joined = state.counters["predictions"], state.counters["joined"]
+    return Reading(
+        counters=dict(state.counters),
+        metrics=metrics,
+        statistics=state.statistics(),
+        detections=dict(state.detections),
+        active=state.policy.active(),
+        transitions=dict(state.policy.transitions),
+        coverage=joined / predictions if predictions else None,
+        task=state.task,
+    )

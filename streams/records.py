@@ -1,0 +1,90 @@
+"""A whole topic from its beginning, for commands that print what stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from driftline.errors import BrokerUnreachable, DriftlineError
+
+CONNECT_S = 10.0
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in the topic; headers as text, the last of each name."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+
+def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Record]:
+    """The topic's records, partition by partition in order; with `follow`, for ever.
+
+    The end of a partition is where Fetch says it is: `ListOffsets` is wrong on some brokers.
+
+    Raises:
+        BrokerUnreachable: no broker answers.
+        DriftlineError: the topic is not there.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "driftline-cli",  # required by the library; nothing is ever committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": 16 << 20,
+            "log_level": 0,
+        }
+    )
+    try:
+        partitions = _partitions(consumer, bootstrap, topic)
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+        unread = set(partitions)
+        while unread or follow:
+            for message in consumer.consume(1_000, POLL_S):
+                error = message.error()
+                if error is None:
+                    yield _record(message)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the library's name
+                    unread.discard(message.partition())
+                elif not error.retriable():
+                    raise DriftlineError(f"{topic}: cannot be read: {error.str()}")
+    finally:
+        consumer.close()
+
+
+def _partitions(consumer: Consumer, bootstrap: str, topic: str) -> list[int]:
+    try:
+        metadata = consumer.list_topics(timeout=CONNECT_S)
+    except KafkaException as error:
+        raise BrokerUnreachable(bootstrap, error.args[0].str()) from error
+    if topic not in metadata.topics:
+        raise DriftlineError(f"no topic {topic}; `driftline topics apply` creates it")
+    return sorted(metadata.topics[topic].partitions)
+
+
+def _record(message: Any) -> Record:  # Any: an untyped library
+    headers = {
+        name: value.decode("utf-8", "replace")
+        for name, value in message.headers() or []
+        if value is not None
+    }
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=headers,
+    )

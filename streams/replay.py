@@ -1,0 +1,107 @@
+"""Replay: the worker's own steps over files, without Kafka, in one process with one shard.
+
+Each file is a source partition, read in order. The clock moves with the rows and, at the end, on to
+where the last window has closed. Nothing here reads a clock or draws a random number, so the same
+files give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Protocol
+
+from detectors.frame import Frame
+from driftline.alerts import Alert, WindowSummary
+from streams.channel import Header
+from streams.files import EventFile
+from streams.frames import Message
+from streams.monitors import Monitors
+from streams.pipeline import DetectShard, JoinShard
+from streams.sources import Counts, PredictionTimes, Source, merged
+
+CHUNK_ROWS = 2_000
+"""Rows read from one file before the stages are stepped; the results do not depend on it."""
+
+PREDICTIONS, LABELS = 0, 1
+"""Ranks of the source topics in the order key."""
+SHARD = "rows/0"
+"""What join's only shard is called in marks and clocks."""
+
+
+class Sink(Protocol):
+    """Where a replay's results go, in the order in which they are decided."""
+
+    def alert(self, alert: Alert) -> None:
+        """Takes an alert event."""
+
+    def window(self, window: WindowSummary) -> None:
+        """Takes a window summary."""
+
+
+class Replay:
+    """One run over files. `run` it once; then `counts`, `join` and `detect` say what came of it.
+
+    Args:
+        predictions: files of predictions or outcomes, as one partition in this order.
+        labels: files of labels, likewise; may be empty.
+        monitors: what each model is watched by.
+        sink: where alerts and windows go.
+        progress: called with the bytes read so far after each chunk.
+    """
+
+    def __init__(
+        self,
+        predictions: Sequence[EventFile],
+        labels: Sequence[EventFile],
+        monitors: Monitors,
+        sink: Sink,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.counts = Counts()
+        self.join = JoinShard(monitors)
+        self.detect = DetectShard(monitors)
+        self._monitors = monitors
+        self._sink = sink
+        self._progress = progress
+        self._files = [*predictions, *labels]
+        events = chain.from_iterable(predictions)
+        self._sources = [Source("predictions/0", events, self.counts, rank=PREDICTIONS)]
+        if labels:
+            truth = chain.from_iterable(labels)
+            times = PredictionTimes(predictions)
+            self._sources.append(Source("labels/0", truth, self.counts, rank=LABELS, times=times))
+        self._joined = 0
+
+    def run(self) -> None:
+        """Reads all files, then lets the clock run on until every window has closed."""
+        for message in merged(self._sources, CHUNK_ROWS):
+            self._step(message)
+            self._progress(sum(file.read_bytes for file in self._files))
+        reached = [s.reached for s in self._sources if s.reached is not None]
+        if reached:
+            models = {subject.partition("@")[0] for subject in self.detect.subjects}
+            end = max(reached) + self._monitors.settle_ms(sorted(models))
+            arrivals = {source.log: end for source in self._sources}
+            self._step(Message(self._sources[0].header(), arrivals))
+
+    def _step(self, message: Message) -> None:
+        """One message through join and detect, and what join left for later."""
+        self._detect(self.join.step(message))
+        clock = self.join.clock.now
+        while clock is not None and (self.join.passed is None or self.join.passed < clock):
+            self._detect(self.join.step(Message(self._sources[0].header())))
+
+    def _detect(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            frame.cause = self._joined
+        header = Header(SHARD, self._joined, self._joined + 1)
+        self._joined += 1
+        passed = self.join.passed
+        arrivals = {} if passed is None else {SHARD: passed}
+        topic, _, _ = SHARD.partition("/")
+        decided = self.detect.step(Message(header, arrivals, {topic: 1}, frames))
+        for alert in decided.alerts:
+            self._sink.alert(alert)
+        for window in decided.windows:
+            self._sink.window(window)

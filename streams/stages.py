@@ -1,0 +1,239 @@
+"""The worker's stages and open sessions: who reads which partition, from where, and restarts.
+
+Implements what `streams.transport` asks for, and runs the one-second timer. Pure of any knowledge
+of what a stage does with its batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from driftline.errors import CheckpointError
+from streams.session import RestartNeededError, Session, Stage, log_name
+from streams.telemetry import Telemetry
+from streams.transport import Batch
+
+log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 30.0
+STOP_WAIT_S = 5.0
+"""How long a clean stop waits for a step that is under way, and for the checkpoint after it."""
+KEEP_WAIT_S = 5.0
+"""How long a rebalance waits for the last step of a session that it might keep."""
+
+
+class Stages:
+    """Sessions by partition. `consumer` is set by the worker once Faust has made it."""
+
+    def __init__(self, telemetry: Telemetry, monotonic: Callable[[], float]) -> None:
+        self.telemetry = telemetry
+        self.monotonic = monotonic
+        self.consumer: Any = None
+        self.fatal: Callable[[Exception], None] = _raise
+        """Called with an error that no retry can mend; the worker ends itself with it."""
+        self._stages: dict[str, Stage] = {}
+        self._sessions: dict[TP, Session] = {}
+        self._parked: dict[TP, Session] = {}
+        self._ticking: dict[TP, asyncio.Task[None]] = {}
+        self._epoch = 0
+        self.stopping = False
+
+    def add(self, stage: Stage) -> None:
+        """Makes a stage the reader of its topics."""
+        self._stages.update(dict.fromkeys(stage.topics, stage))
+
+    # -- for the transport -------------------------------------------------------------------------
+
+    def covers(self, topic: str) -> bool:
+        """Whether one of our stages reads this topic."""
+        return topic in self._stages
+
+    def reader(self, tp: TP) -> Session | None:
+        """The open session of a partition."""
+        return self._sessions.get(tp)
+
+    async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
+        """A session per partition; those that stayed with this worker are kept if they can be."""
+        fresh = dict(committed)
+        for stage in set(self._stages.values()):
+            mine = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
+            if not mine:
+                continue
+            kept = await self._keep(stage, mine)
+            self._sessions.update(kept)
+            missing = {tp: at for tp, at in mine.items() if tp not in kept}
+            if missing:
+                self._sessions.update(await stage.open(missing))
+        for tp in fresh:
+            self._begin(self._sessions[tp])
+        self._parked.clear()
+        return {tp: self._sessions[tp].position for tp in fresh}
+
+    async def _keep(self, stage: Stage, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
+        """Parked sessions that are not behind their checkpoint: their state is still the log's."""
+        parked = {tp: s for tp in tps if (s := self._parked.get(tp) or self._sessions.get(tp))}
+        if not parked:
+            return {}
+        saved = await stage.saved_position({tp: tps[tp] for tp in parked})
+        kept = {}
+        for tp, session in parked.items():
+            if session.failures or not await _free(session):
+                continue
+            if session.position >= saved.get(tp, 0):
+                session.closed = False
+                kept[tp] = session
+        return kept
+
+    def _begin(self, session: Session) -> None:
+        self._epoch += 1
+        session.epoch = self._epoch
+        session.next_fetch = session.position
+        session.seeking = False
+        session.saved_at = max(session.saved_at, self.monotonic())
+
+    def close(self, tps: Iterable[TP]) -> None:
+        """Closes sessions whose partition is leaving; they are parked in case it comes back."""
+        for tp in tps:
+            session = self._sessions.pop(tp, None)
+            if session is not None:
+                session.closed = True
+                self._parked[tp] = session
+                stage = self._stages[tp.topic]
+                stage.closed(session)
+                self.telemetry.forget_partition(stage.name, tp.topic, tp.partition)
+        self.telemetry.rebalanced()
+
+    def hole(self, tp: TP, start: int, end: int) -> None:
+        """Offsets that the log does not have (retention, or markers of a transaction)."""
+        log.warning(
+            "%s has no records from offset %d to %d; going on behind them",
+            log_name(tp),
+            start,
+            end - 1,
+        )
+        self.telemetry.hole(self._stages[tp.topic].name, end - start)
+        session = self._sessions.get(tp)
+        if session is not None:
+            session.receiver.heal()
+
+    def end_seen(self, tp: TP, highwater: int) -> None:
+        """Keeps lag visible."""
+        session = self._sessions.get(tp)
+        if session is not None and highwater is not None:
+            self.telemetry.lag(tp.topic, tp.partition, max(0, highwater - session.position))
+
+    # -- for the agents ----------------------------------------------------------------------------
+
+    async def handle(self, batch: Batch) -> None:
+        """Steps a batch in its session, or drops it where it is stale."""
+        session = self._sessions.get(batch.tp)
+        if session is None:
+            return
+        stage = self._stages[batch.tp.topic]
+        async with session.lock:
+            if session.closed or batch.epoch != session.epoch:
+                return
+            try:
+                _must_start_at(session.position, batch)
+                with self.telemetry.stage(stage.name, len(batch.records)):
+                    await stage.step(session, batch)
+                session.failures = 0
+            except RestartNeededError as error:
+                await self._restart(session, error.reason, error)
+            except Exception as error:  # an unforeseen one must not ack data away
+                log.exception("%s: step failed", log_name(batch.tp))
+                await self._restart(session, "error", error)
+
+    async def tick(self) -> None:
+        """Once a second: clocks forward, checkpoints where due. A busy session delays no other."""
+        for tp, session in list(self._sessions.items()):
+            if tp not in self._ticking:
+                self._ticking[tp] = asyncio.create_task(self._tick(session))
+
+    async def _tick(self, session: Session) -> None:
+        tp = session.tp
+        stage = self._stages[tp.topic]
+        try:
+            async with session.lock:
+                if session.closed or self._sessions.get(tp) is not session:
+                    return
+                try:
+                    await stage.idle(session)
+                    if stage.due(session, self.monotonic()):
+                        await stage.checkpoint(session)
+                except RestartNeededError as error:
+                    await self._restart(session, error.reason, error)
+        except Exception as error:  # nobody awaits this task, so it must speak for itself
+            log.exception("%s: the idle timer failed", log_name(tp))
+            self.fatal(error)
+        finally:
+            del self._ticking[tp]
+
+    async def checkpoint_all(self) -> None:
+        """Writes a checkpoint of everything stepped, so that a clean stop re-reads nothing."""
+        self.stopping = True
+        await asyncio.gather(*map(self._last_checkpoint, list(self._sessions.values())))
+
+    async def _last_checkpoint(self, session: Session) -> None:
+        try:
+            async with asyncio.timeout(STOP_WAIT_S), session.lock:
+                if not session.closed and session.position > session.saved:
+                    await self._stages[session.tp.topic].checkpoint(session)
+        except (RestartNeededError, TimeoutError) as error:
+            name = log_name(session.tp)
+            log.warning("%s: no checkpoint at stop (%s); it will be read again", name, error)
+
+    async def _restart(self, session: Session, reason: str, error: Exception) -> None:
+        """Throws the state away and starts again from the checkpoint. The caller holds the lock."""
+        tp = session.tp
+        stage = self._stages[tp.topic]
+        session.closed = True
+        session.failures += 1
+        self.telemetry.restarted(stage.name, reason)
+        log.warning("%s: starting again from its checkpoint (%s)", log_name(tp), error)
+        attempt = session.failures
+        while (
+            self._sessions.get(tp) is session and not self.stopping
+        ):  # revoked meanwhile: who has it now opens it
+            await asyncio.sleep(min(MAX_BACKOFF_S, 0.1 * 2 ** min(attempt, 9)))
+            attempt += 1
+            try:
+                committed = await self.consumer.committed_or_earliest({tp})
+                replacement = (await stage.open(committed))[tp]
+                if self._sessions.get(tp) is not session:
+                    return
+                replacement.failures = session.failures
+                self._begin(replacement)
+                await self.consumer.rewind(tp, replacement.position)
+                if self._sessions.get(tp) is session:
+                    self._sessions[tp] = replacement
+            except CheckpointError as broken:
+                self.fatal(broken)
+                return
+            except (KafkaError, TimeoutError) as away:
+                log.warning("%s: cannot start again yet (%s); trying on", log_name(tp), away)
+
+
+def _must_start_at(position: int, batch: Batch) -> None:
+    if batch.start != position:
+        detail = f"a batch starts at {batch.start}, the position is {position}"
+        raise RestartNeededError("misplaced", detail)
+
+
+async def _free(session: Session) -> bool:
+    """Whether the session's last step ended in time."""
+    try:
+        async with asyncio.timeout(KEEP_WAIT_S), session.lock:
+            return True
+    except TimeoutError:
+        return False
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -1,0 +1,292 @@
+"""The batch channel: everything that reaches into Faust and aiokafka, pinned by a contract test.
+
+Faust hands an agent one event per Kafka message, which costs about 90 us each. Here one event is
+a `Batch`: up to 2,000 records of one partition. Faust still owns the group, the assignment, flow
+control and the order of a shutdown; this module changes four things:
+
+1. `_drain_messages` cuts what was fetched into batches and tags each with its session's epoch;
+2. `seek_to_committed` opens a session for every stage partition and starts reading at the position
+   *it* names (inside its checkpoint), not at the group's offset (architecture: rule 4, restart);
+3. commits name the session's position, never anything derived from acks; they are for lag tools,
+   and for ingest they are the checkpoint;
+4. a revoked partition closes its session before Faust hears of it.
+
+Source: faust-streaming 0.15.3 (`transport/consumer.py`, `transport/drivers/aiokafka.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import faust
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.structs import TopicPartition as AioTopicPartition
+from faust.transport import drivers
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+MAX_BATCH_RECORDS = 2_000
+"""Records of one batch: about 15 ms of decoding, so the event loop keeps its pulse."""
+
+MAX_BATCH_BYTES = 2 << 20
+"""Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+
+OPEN_TIMEOUT_S = 20.0
+"""Faust takes a seek longer than its request timeout for a stop, and hangs: end sooner."""
+
+ALIAS = "driftline"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition that tile [start, next_offset) of its log, in offset order."""
+
+    tp: TP
+    records: list[ConsumerRecord[bytes, bytes]]
+    start: int
+    next_offset: int
+    epoch: int
+    """The session's epoch when the batch was cut; a batch of another epoch is stale."""
+
+
+class Reader(Protocol):
+    """What the transport needs of a session: where its reading stands."""
+
+    epoch: int
+    next_fetch: int
+    seeking: bool
+
+
+class Sessions(Protocol):
+    """What the transport needs of the worker: sessions by partition, opened and closed."""
+
+    def covers(self, topic: str) -> bool:
+        """Whether a stage reads this topic."""
+
+    def reader(self, tp: TP) -> Reader | None:
+        """The open session of a partition."""
+
+    async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
+        """Opens a session per partition; returns the offset to read each from."""
+
+    def close(self, tps: set[TP]) -> None:
+        """Told that these partitions are being taken away."""
+
+    def hole(self, tp: TP, start: int, end: int) -> None:
+        """Told that the log has no records in [start, end), although they were asked for twice."""
+
+    def end_seen(self, tp: TP, highwater: int) -> None:
+        """Told a partition's high watermark, as Fetch answers it."""
+
+
+class BatchSchema(faust.Schema):
+    """Marks a topic as batched: the value of an event is the `Batch` itself."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """A decode function that passes the batch through."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Commits with metadata; a commit that the group refuses is no reason to die."""
+
+    async def committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
+        """The group's (offset, metadata) for those partitions that have one."""
+        return dict(await self.call_thread(self._committed_with_metadata, tps))
+
+    async def _committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        wanted = [AioTopicPartition(tp.topic, tp.partition) for tp in tps]
+        answer = await coordinator.fetch_committed_offsets(wanted)
+        return {
+            TP(tp.topic, tp.partition): (m.offset, m.metadata)
+            for tp, m in answer.items()
+            if m.offset >= 0
+        }
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        metadata = self.consumer.commit_metadata
+        named = {
+            AioTopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
+                offset, metadata.get(tp, "")
+            )
+            for tp, offset in offsets.items()
+            if tp in self.assignment()
+        }
+        if not named:
+            return False
+        try:
+            await self._ensure_consumer().commit(named)
+        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            # A zombie's commit is refused, as it should be; nothing but lag tools needs it, and
+            # ingest reads again what it could not commit.
+            self.log.warning("offsets not committed: %s", error)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):
+    """Delivers stage topics as batches, from the positions their sessions name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.commit_positions: dict[TP, int] = {}
+        self.commit_metadata: dict[TP, str] = {}
+        super().__init__(*args, **kwargs)
+        self.stages: Sessions = self.app.stages
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- where reading starts --------------------------------------------------------------
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Opens the sessions and seeks to their positions. Raises after 20 s: the worker ends."""
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            return await self._open_sessions()
+
+    async def _open_sessions(self) -> Mapping[TP, int]:
+        committed = dict(await super().seek_to_committed())
+        tps = {tp for tp in self.assignment() if self.stages.covers(tp.topic)}
+        if not tps:
+            return committed
+        positions = await self.stages.open(await self.committed_or_earliest(tps))
+        await self._thread.seek_wait(positions)
+        return {**committed, **positions}
+
+    async def committed_or_earliest(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
+        """The group's (offset, metadata) per partition; never committed: (start of the log, "")."""
+        named = await self._thread.committed_with_metadata(tps)
+        new = tps - named.keys()
+        earliest = await self.earliest_offsets(*new) if new else {}
+        return {tp: named.get(tp) or (earliest.get(tp, 0), "") for tp in tps}
+
+    async def rewind(self, tp: TP, position: int) -> None:
+        """Starts reading this partition again at a position."""
+        await self._thread.seek_wait({tp: position})
+
+    # -- cutting batches ---------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                records, active = await self._wait_next_records(1.0)
+                await self.sleep(0)
+                # Fetched while the flow was stopped: dropped. The seek that ends every rebalance
+                # makes them come again; seeking here, as Faust does, would open sessions twice.
+                if records and self.flow_active:
+                    await self._deliver(records, active)
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.transport.app.should_stop:
+                raise
+
+    async def _deliver(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> None:
+        generation = self.app.consumer_generation_id
+        queues = [(tp, _slices(batch)) for tp, batch in records.items()]
+        while queues:  # one slice of each partition in turn: none starves the others
+            remaining = []
+            for tp, slices in queues:
+                part = next(slices, None)
+                if part is None:
+                    continue
+                remaining.append((tp, slices))
+                stale = self.app.consumer_generation_id != generation or not self.flow_active
+                if stale or not (active is None or tp in active or tp in self._buffered_partitions):
+                    return
+                await self._deliver_slice(TP(tp.topic, tp.partition), part)
+            queues = remaining
+
+    async def _deliver_slice(self, tp: TP, records: list[Any]) -> None:
+        reader = self.stages.reader(tp)
+        if reader is None:
+            return
+        self.stages.end_seen(tp, self.highwater(tp))
+        start = reader.next_fetch
+        records = (
+            [r for r in records if r.offset >= start] if records[0].offset < start else records
+        )
+        if not records:
+            return
+        if records[0].offset > start:
+            if not reader.seeking:  # fetched before a seek? Ask once more, from the right place.
+                reader.seeking = True
+                await self.rewind(tp, start)
+                return
+            self.stages.hole(tp, start, records[0].offset)
+        reader.seeking = False
+        end = records[-1].offset + 1
+        reader.next_fetch = end
+        message = ConsumerMessage(
+            tp.topic, tp.partition, end - 1, records[-1].timestamp / 1000.0, 0, None, None,
+            Batch(tp, records, start, end, reader.epoch), None, 0, 0, tp,
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        self._read_offset[tp] = end - 1
+
+    # -- commits -------------------------------------------------------------------------------
+
+    def commit_later(self, tp: TP, position: int, metadata: str = "") -> None:
+        """Names the offset that Faust's commit timer writes next for this partition."""
+        self.commit_positions[tp] = position
+        self.commit_metadata[tp] = metadata
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for tp in super()._filter_tps_with_pending_acks(topics):
+            if self.stages.covers(tp.topic):
+                self._acked[tp].clear()
+                self._acked_index[tp].clear()
+            else:
+                yield tp
+        yield from list(self.commit_positions)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if not self.stages.covers(tp.topic):
+            offset: int | None = super()._new_offset(tp)
+            return offset
+        return self.commit_positions.pop(tp, None)
+
+    # -- rebalance -----------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Closes the sessions, then lets Faust stop flow and streams."""
+        self.stages.close(revoked)
+        for tp in revoked:
+            self.commit_positions.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+
+def _slices(records: list[Any]) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    nbytes = 0
+    for record in records:
+        size = len(record.value or b"")
+        if part and (len(part) >= MAX_BATCH_RECORDS or nbytes + size > MAX_BATCH_BYTES):
+            yield part
+            part, nbytes = [], 0
+        part.append(record)
+        nbytes += size
+    if part:
+        yield part
+
+
+class Transport(drivers.aiokafka.Transport):
+    """Faust's aiokafka transport with our consumer; broker URLs `driftline://host:port`."""
+
+    Consumer: ClassVar[type] = Consumer
+
+
+def register() -> None:
+    """Makes `driftline://` a broker scheme that Faust knows."""
+    drivers.TRANSPORTS.aliases[ALIAS] = f"{__name__}:Transport"

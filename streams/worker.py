@@ -1,0 +1,297 @@
+"""The composition root: builds the stages and the Faust app that drives them, and runs both.
+
+settings -> health server -> wait for the broker -> topics there? -> stages -> Faust -> run
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from driftline.errors import BrokerUnreachable, DriftlineError
+from streams import logs, transport
+from streams.agents.detect import Detect
+from streams.agents.ingest import Ingest
+from streams.agents.join import Join
+from streams.agents.notify import GivenUp, Notify
+from streams.checkpoint import CheckpointStore
+from streams.config import WorkerSettings
+from streams.health import HealthServer
+from streams.monitors import Monitors
+from streams.monitors import load as load_monitors
+from streams.notify.api import Destination
+from streams.notify.delivery import Fanout
+from streams.notify.destinations import load as load_destinations
+from streams.provision import apply
+from streams.session import Headers, Stage
+from streams.stages import Stages
+from streams.telemetry import Telemetry
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+QUEUED_BATCHES = 8
+"""Batches that wait for an agent before its partitions are paused: what bounds memory."""
+
+MAX_REQUEST_BYTES = 16 << 20
+BROKER_WAIT_S = 600.0
+
+
+@dataclass(slots=True)
+class ProducerOutbox:
+    """Faust's producer as the stages' outbox."""
+
+    app: Any
+
+    async def send(
+        self,
+        topic: str,
+        partition: int | None,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+    ) -> Awaitable[Any]:
+        """The library's own future: it ends with the broker's ack, or raises."""
+        future: Awaitable[Any] = await self.app.producer.send(
+            topic, key, value, partition, None, list(headers)
+        )
+        return future
+
+
+class Worker:
+    """One worker process: the stages it can run, and the Faust app that gives them partitions."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        topics: Topics,
+        monitors: Monitors,
+        destinations: Sequence[Destination],
+        telemetry: Telemetry,
+        health: HealthServer,
+    ) -> None:
+        self.settings = settings
+        self.topics = topics
+        self.telemetry = telemetry
+        self.health = health
+        self.stages = Stages(telemetry, time.monotonic)
+        self.app = _faust_app(settings, self.stages)
+        self.outbox = ProducerOutbox(self.app)
+        self.fanout = Fanout(destinations, telemetry, GivenUp(self.outbox, topics))
+        self._connect(self._build(monitors))
+
+    def _build(self, monitors: Monitors) -> list[Stage]:
+        """The four stages, in the order of the flow."""
+        topics, settings = self.topics, self.settings
+        ingest = Ingest(
+            self.outbox,
+            self.telemetry,
+            topics,
+            clock_from_records=settings.clock == "records",
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            end_of=self._end_of,
+            partitions_of=self._partitions_of,
+        )
+        shards, models = topics.partitions, topics.partitions
+        servers = bootstrap_servers(settings)
+        join = Join(
+            self.outbox,
+            self.telemetry,
+            CheckpointStore(self.outbox, servers, topics.join_manifests, topics.join_chunks),
+            monitors,
+            topic=topics.rows,
+            inputs=shards,
+            destination_topic=topics.observations,
+            destinations=models,
+            checkpoint_interval_s=settings.checkpoint_interval_s,
+            monotonic=time.monotonic,
+        )
+        detect = Detect(
+            self.outbox,
+            self.telemetry,
+            CheckpointStore(self.outbox, servers, topics.detect_manifests, topics.detect_chunks),
+            monitors,
+            topic=topics.observations,
+            inputs=models,
+            checkpoint_interval_s=settings.checkpoint_interval_s,
+            monotonic=time.monotonic,
+        )
+        detect.publish_to(topics)
+        notify = Notify(self.outbox, self.telemetry, topics, self.fanout)
+        return [ingest, join, detect, notify]
+
+    def _connect(self, stages: list[Stage]) -> None:
+        """One Faust agent per stage, each on the batch channel of its topics."""
+        for stage in stages:
+            stage.commit = self._commit
+            self.stages.add(stage)
+            channel = self.app.topic(
+                *stage.topics, schema=transport.BatchSchema(), maxsize=QUEUED_BATCHES
+            )
+            self.app.agent(channel, name=stage.name)(self._agent)
+        self.app.timer(1.0, name="tick")(self._tick)
+        self.app.on_before_shutdown.connect(self._before_shutdown)
+        self.app.on_rebalance_complete.connect(self._assigned)
+
+    async def _agent(self, stream: Any) -> None:
+        """Batches of one partition, one after the other; acked at once, as rule 4 allows."""
+        self.stages.consumer = self.app.consumer
+        async for event in stream.events():
+            await self.stages.handle(event.value)
+
+    async def _tick(self) -> None:
+        self.health.beat()
+        if not self.app.rebalancing:
+            await self.stages.tick()
+
+    async def _before_shutdown(self, *_: Any, **__: Any) -> None:
+        """A clean stop: everything stepped is in a checkpoint, so nothing is read again."""
+        self.health.set_ready(False, "stopping")
+        log.info("stopping: writing checkpoints")
+        await self.fanout.close()
+        await self.stages.checkpoint_all()
+        if self.app.consumer is not None:
+            await self.app.consumer.commit()
+
+    async def _assigned(self, *_: Any, **__: Any) -> None:
+        self.health.set_ready(True)
+
+    # -- what the stages ask of the consumer ---------------------------------------------------
+
+    def _commit(self, tp: TP, position: int, metadata: str) -> None:
+        self.app.consumer.commit_later(tp, position, metadata)
+
+    def _end_of(self, tp: TP) -> int | None:
+        """The partition's end as Fetch last gave it; None before the first answer."""
+        end: int | None = self.app.consumer.highwater(tp)
+        return end
+
+    def _partitions_of(self, topic: str) -> int | None:
+        count: int | None = self.app.consumer.topic_partitions(topic)
+        return count
+
+    def run(self) -> int:
+        """Runs until a signal or a fatal error; returns the exit code."""
+        faust_worker = faust.Worker(
+            self.app, override_logging=False, redirect_stdouts=False, quiet=True
+        )
+        self.stages.fatal = self._fatal
+        try:
+            faust_worker.execute_from_commandline()
+        except SystemExit as end:
+            return int(end.code or 0)
+        except DriftlineError as error:
+            log.critical("%s", error)
+            return error.exit_code
+        return 0
+
+    def _fatal(self, error: Exception) -> None:
+        """Ends the process: no retry can mend this, and going on would hide it."""
+        self._ending = asyncio.create_task(self.app.crash(error))
+
+
+def run_worker(settings: WorkerSettings) -> int:
+    """Runs one worker process with these settings until it is stopped; returns its exit code.
+
+    Raises:
+        DriftlineError: monitors, destinations or topics are not as they should be, the health port
+            is taken, or no broker came within ten minutes.
+    """
+    logs.configure(settings.log_level)
+    monitors = load_monitors(settings.monitors)
+    destinations = load_destinations(settings.destinations)
+    topics = Topics(
+        prefix=settings.topic_prefix,
+        partitions=settings.partitions,
+        source_partitions=settings.source_partitions,
+        horizon_ms=monitors.longest_horizon_ms,
+    )
+    telemetry = Telemetry(
+        sources=(topics.predictions, topics.labels), destinations=[d.name for d in destinations]
+    )
+    health = HealthServer(telemetry, settings.health_port, host=settings.health_host)
+    health.start()
+    log.info("health and metrics: http://%s:%d/metrics", settings.health_host, health.port)
+    try:
+        wait_for_broker(settings, topics, health)
+        return Worker(
+            settings,
+            topics=topics,
+            monitors=monitors,
+            destinations=destinations,
+            telemetry=telemetry,
+            health=health,
+        ).run()
+    finally:
+        health.stop()
+
+
+def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:
+    """Returns once the broker answers and the topics are there; it creates those that are missing.
+
+    Raises:
+        BrokerUnreachable: it did not answer for ten minutes.
+    """
+    deadline = time.monotonic() + BROKER_WAIT_S
+    pause = 0.5
+    while True:
+        health.beat()
+        try:
+            for change in apply(
+                ",".join(bootstrap_servers(settings)),
+                topics,
+                create_time=settings.clock == "records",
+                timeout=10.0,
+            ):
+                log.info("topics: %s", change)
+        except BrokerUnreachable as error:
+            if time.monotonic() > deadline:
+                raise
+            health.set_ready(False, str(error))
+            log.warning("waiting for the broker: %s", error)
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)
+        else:
+            return
+
+
+def bootstrap_servers(settings: WorkerSettings) -> list[str]:
+    """host:port of each bootstrap server."""
+    assert settings.broker is not None
+    return settings.broker.split(",")
+
+
+def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
+    transport.register()
+    app = faust.App(
+        settings.group,
+        broker=[f"{transport.ALIAS}://{server}" for server in bootstrap_servers(settings)],
+        store="memory://",  # no Faust table anywhere: state lives in our own checkpoints
+        broker_max_poll_records=10_000,
+        consumer_max_fetch_size=4 << 20,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_interval_s,
+        broker_rebalance_timeout=settings.rebalance_timeout_s,
+        broker_request_timeout=max(90.0, settings.session_timeout_s + 10),
+        producer_linger=0.0,
+        producer_max_batch_size=1 << 20,
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_request_timeout=settings.request_timeout_s,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.stages = stages
+    return app

@@ -1,0 +1,75 @@
+"""What `streams.transport` reaches into must be there, of the versions it was written against."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+
+import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from faust.transport import consumer as stock
+from faust.transport.drivers import aiokafka as driver
+
+from streams import transport
+
+
+@pytest.mark.parametrize(
+    ("package", "pinned"),
+    [("faust-streaming", "0.15.3"), ("mode-streaming", "0.7.1"), ("aiokafka", "0.14.0")],
+)
+def test_the_versions_are_those_the_transport_was_written_against(package, pinned):
+    assert version(package) == pinned
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (stock.Consumer, "_drain_messages", ["self", "fetcher"]),
+        (stock.Consumer, "_wait_next_records", ["self", "timeout"]),
+        (stock.Consumer, "_new_offset", ["self", "tp"]),
+        (stock.Consumer, "_filter_tps_with_pending_acks", ["self", "topics"]),
+        (stock.Consumer, "on_partitions_revoked", ["self", "revoked"]),
+        (stock.ThreadDelegateConsumer, "seek_to_committed", ["self"]),
+        (driver.Consumer, "_new_consumer_thread", ["self"]),
+        (driver.AIOKafkaConsumerThread, "_commit", ["self", "offsets"]),
+        (driver.AIOKafkaConsumerThread, "seek_wait", ["self", "partitions"]),
+        (GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
+    ],
+)
+def test_every_hook_has_the_shape_it_had(owner, name, parameters):
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
+
+
+def test_the_commit_loop_asks_for_offsets_the_way_we_answer():
+    source = inspect.getsource(stock.Consumer._filter_committable_offsets)
+    assert "self._new_offset(tp)" in source
+    assert "self._should_commit(tp, offset)" in source
+    assert "_filter_tps_with_pending_acks" in inspect.getsource(stock.Consumer.force_commit)
+
+
+def test_the_seek_hook_is_called_once_per_rebalance_and_by_nobody_else():
+    from faust.tables import recovery
+
+    assert "seek_to_committed" in inspect.getsource(stock.Consumer.perform_seek)
+    assert "perform_seek" in inspect.getsource(recovery.Recovery._resume_streams)
+    assert "perform_seek" not in inspect.getsource(transport)
+
+
+class _Record:
+    def __init__(self, size: int) -> None:
+        self.value = b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], []),
+        ([10] * 3, [3]),
+        ([10] * (transport.MAX_BATCH_RECORDS + 1), [transport.MAX_BATCH_RECORDS, 1]),
+        ([transport.MAX_BATCH_BYTES, 1, 1], [1, 2]),
+        ([transport.MAX_BATCH_BYTES + 1, 1], [1, 1]),
+    ],
+)
+def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
+    slices = transport._slices([_Record(size) for size in sizes])
+    assert [len(part) for part in slices] == expected

@@ -1,0 +1,184 @@
+"""Monitor files: every key, and every error with its place and advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detectors.reference import ReferenceProfile
+from detectors.spec import MonitorSpec
+from driftline.errors import ConfigError, UsageError
+from streams.monitors import MonitorError, Monitors, inspect, load
+
+FULL = """\
+# yaml-language-server: $schema=...
+model: fraud
+task: binary
+positive: fraud
+classes: {fraud: ["1", yes], legit: ["0", no]}
+labels: {horizon: 7d}
+windows: {size: 15m, lateness: 0s}
+features: [amount, country]
+segments: [region, country]
+fairness: [{group: region, metrics: [demographic_parity, equal_opportunity], tolerance: 0.1}]
+metrics: [accuracy, precision, {name: cost, fn: 500, fp: 5}]
+thresholds: [{metric: false_negative_rate, above: 0.15, for: 2 windows, severity: critical}]
+drift: {false_alarms: 1 per week}
+reference: warmup 500
+alerts: {notify: [oncall, team-mail]}
+remediation: [{on: {kind: concept_drift, severity: critical}, do: retrain, mode: dry-run}]
+"""
+
+
+def write(folder: Path, text: str, name: str = "m.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    path = write(folder, text)
+    return [str(problem).replace(str(path), "m.yaml") for problem in inspect([path]).problems]
+
+
+def test_every_key_of_the_contract_is_read(tmp_path: Path):
+    assert load(write(tmp_path, FULL)).spec("fraud") == MonitorSpec(
+        model="fraud",
+        task="binary",
+        positive="fraud",
+        classes={"fraud": ("1", "yes"), "legit": ("0", "no")},
+        horizon_ms=7 * 86_400_000,
+        window_ms=15 * 60_000,
+        lateness_ms=0,
+        features=("amount", "country"),
+        segments=("region", "country"),
+        metrics=("accuracy", "precision"),
+        warmup=500,
+    )
+
+
+def test_what_is_not_in_force_yet_is_kept_and_said(tmp_path: Path):
+    report = inspect([write(tmp_path, FULL)])
+    assert report.problems == []
+    assert {note.path for note in report.notes} == {
+        "fairness", "metrics[2]", "thresholds", "drift", "alerts", "remediation"
+    }  # fmt: skip
+    assert report.files[0].later["drift"] == {"false_alarms": "1 per week"}
+
+
+def test_without_a_file_a_model_has_the_defaults():
+    monitors = load(None)
+    assert monitors.spec("anything") == MonitorSpec(model="anything")
+    assert monitors.reference("anything") is None
+    assert monitors.settle_ms([]) == 3_600_000 + 600_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("task: binary", "m.yaml:1:1: `model` is missing; write `model: NAME`"),
+        ("", "m.yaml:1:1: the file is empty; write at least `model: NAME`"),
+        ("model: _x", "m.yaml:1:8: model: '_x' is no model name; use "),
+        ("model: m\ntask: binry", "m.yaml:2:7: task: 'binry' is not known; did you mean `binary`?"),
+        ("model: m\nlables: none", "m.yaml:2:9: lables: unknown key; did you mean `labels`?"),
+        (
+            "model: m\nlabels: {horizon: 7 days}",
+            "m.yaml:2:19: labels.horizon: '7 days' is not a duration; write a number and a unit",
+        ),
+        (
+            "model: m\nwindows:\n  size: 10ms",
+            "m.yaml:3:9: windows.size: 10ms is too short; at least 1s",
+        ),
+        ("model: m\nfeatures: [a, a]", "m.yaml:2:15: features[1]: 'a' stands here twice"),
+        ("model: m\nreference: warmup", "m.yaml:2:12: reference: expected a number"),
+        (
+            "model: m\nreference: warmup 5",
+            "m.yaml:2:12: reference: 5 is out of range; at least 100",
+        ),
+        ("model: m\nreference: x.json", "m.yaml:2:12: reference: no such file: "),
+        (
+            "model: m\nmetrics:\n  - acuracy",
+            "m.yaml:3:5: metrics[0]: 'acuracy' is not known; did you mean `accuracy`?",
+        ),
+        (
+            "model: m\nthresholds: [{metric: recall}]",
+            "m.yaml:2:14: thresholds[0]: give exactly one of `above` and `below`",
+        ),
+        (
+            "model: m\nthresholds: [{metric: recall, below: 1, for: 2}]",
+            "m.yaml:2:46: thresholds[0].for: '2': write a number of windows, as `2 windows`",
+        ),
+        (
+            "model: m\nthresholds: [{metric: recall, below: 1, severity: warn}]",
+            "m.yaml:2:51: thresholds[0].severity: 'warn' is not known; did you mean `warning`?",
+        ),
+        (
+            "model: m\ndrift: {false_alarms: 3}",
+            "m.yaml:2:23: drift.false_alarms: '3': write how many",
+        ),
+        ("model: m\nfairness: {group: a}", "m.yaml:2:11: fairness: expected a list"),
+        ("model: m\nremediation: [{do: x}]", "m.yaml:2:15: remediation[0]: `on` is missing"),
+        (
+            'model: m\nclasses: {a: ["1"], b: ["1"]}',
+            "m.yaml:2:24: classes.b: '1' would belong to two classes; keep one",
+        ),
+    ],
+)
+def test_an_error_has_its_place_and_says_what_to_write(tmp_path: Path, text: str, expected: str):
+    found = problems(tmp_path, text)
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path):
+    path = write(tmp_path, "model: m\ntask: x\nwindows: {sise: 1h}\n")
+    with pytest.raises(MonitorError) as caught:
+        load(path)
+    assert isinstance(caught.value, ConfigError)
+    assert caught.value.exit_code == 3
+    assert str(caught.value).count(f"{path}:") == 2
+
+
+def test_a_folder_is_one_file_per_model(tmp_path: Path):
+    write(tmp_path, "model: a", "a.yaml")
+    write(tmp_path, "model: b\nlabels: {horizon: 15d}", "b.yml")
+    write(tmp_path, "not: a monitor", "notes.txt")
+    monitors = load(tmp_path)
+    assert sorted(monitors.specs) == ["a", "b"]
+    assert monitors.longest_horizon_ms == 15 * 86_400_000
+    write(tmp_path, "model: a", "c.yaml")
+    with pytest.raises(MonitorError, match=r"c\.yaml:1:1: model: .*a\.yaml is about `a`, too"):
+        load(tmp_path)
+
+
+def test_a_missing_path_and_an_empty_folder_are_usage_errors(tmp_path: Path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        load(tmp_path / "x")
+    with pytest.raises(UsageError, match="no monitor file"):
+        load(tmp_path)
+
+
+PROFILE = ReferenceProfile(model="m", version="1", origin="build", n=10, task="binary")
+
+
+def test_a_reference_is_found_beside_its_file(tmp_path: Path):
+    (tmp_path / "m.profile.json").write_bytes(PROFILE.to_json())
+    monitors = load(write(tmp_path, "model: m\nreference: m.profile.json"))
+    assert monitors.reference("m") == PROFILE.sealed()
+
+
+def test_a_file_that_is_no_profile_is_a_configuration_error(tmp_path: Path):
+    (tmp_path / "m.profile.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"m\.profile\.json:1:1: no reference profile"):
+        load(write(tmp_path, "model: m\nreference: m.profile.json"))
+
+
+def test_monitors_survive_a_checkpoint_and_equal_ones_are_equal_bytes(tmp_path: Path):
+    (tmp_path / "m.profile.json").write_bytes(PROFILE.to_json())
+    write(tmp_path, FULL, "fraud.yaml")
+    monitors = load(write(tmp_path, "model: m\nreference: m.profile.json").parent)
+    again = Monitors().decode(monitors.encode())
+    assert again == monitors
+    assert again.encode() == load(tmp_path).encode()
+    assert Monitors.decode(b"") == Monitors()
