@@ -1,6 +1,6 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka clean
+.PHONY: help setup demo test check test-kafka calibrate clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched o
 	4) echo "test-kafka skipped: $$why" ;; \
 	*) echo "$$why" >&2; exit $$code ;; \
 	esac
+
+calibrate: $(READY) ## false alarms and delays of every detector by simulation; minutes
+	@$(BIN)/python -m tests.detection.calibrate $(ARGS)
 
 clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

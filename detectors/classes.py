@@ -21,7 +21,9 @@ NONE: Final = -1
 """Code of a row without the value."""
 OTHER: Final = 0
 """Code of all classes over the cap."""
-OTHER_NAME: Final = "_other"
+DIFFERENT: Final = 1
+"""Code of a label over the cap that is not its prediction's class, which is over the cap, too."""
+RESERVED: Final = ("_other", "_other_label")
 MAX_CLASSES: Final = 100
 """Classes of predictions, and as many again that only labels have."""
 _MAX_NUMERIC_CLASSES: Final = 20
@@ -132,7 +134,7 @@ def positive_of(names: set[str]) -> str | None:
 
 @dataclass(slots=True)
 class ClassTable:
-    """Codes for class texts: 0 is `_other`, the rest in the order they were met.
+    """Codes for class texts: those over the cap share `_other`, the rest as they were met.
 
     `predicted` maps a class to the order key of its first prediction, while that may still lie
     ahead of a label of the same step; None afterwards. So a label counts as unknown by what came
@@ -140,7 +142,7 @@ class ClassTable:
     """
 
     aliases: dict[str, str]
-    names: list[str] = field(default_factory=lambda: [OTHER_NAME])
+    names: list[str] = field(default_factory=lambda: list(RESERVED))
     index: dict[str, int] = field(default_factory=dict)
     predicted: dict[str, Key | None] = field(default_factory=dict)
     labelled: set[str] = field(default_factory=set)
@@ -215,7 +217,7 @@ class ClassTable:
     def dump(self) -> dict[str, Any]:
         """As builtins; call `settle` before."""
         return {
-            "names": self.names[1:],
+            "names": self.names[len(RESERVED) :],
             "predicted": sorted(self.predicted),
             "labelled": sorted(self.labelled),
         }

@@ -8,15 +8,15 @@ due on the clock (windows) happens after all rows that arrived before and ahead 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from detectors import outcome_rows
 from detectors import state as states
 from detectors.api import Floats
 from detectors.classes import ClassTable, Decision, Key, aliases_of, decide, row_key
@@ -29,7 +29,6 @@ from detectors.order_key import order
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
-from detectors.scoring import Outcomes, add, empty_tally, first_label, of_classes, of_numbers
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
 from detectors.spec import MonitorSpec, config_hash
 from detectors.state import SCORE, Learning, MonitorState
@@ -37,9 +36,6 @@ from detectors.summary import summarise
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
-
-WAITING_PER_ROW: Final = 8
-"""Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
 
 
 def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
@@ -87,7 +83,7 @@ def step(
     rows = None
     if predictions is not None:
         rows = _predictions(state, predictions, findings, detections)
-    scored = _outcomes(state, outcomes, findings, detections)
+    scored = outcome_rows.take(state, outcomes, findings, detections)
     for found in detections:
         key = (found.signal, found.detector)
         state.detections[key] = state.detections.get(key, 0) + 1
@@ -128,12 +124,15 @@ def _count(state: MonitorState, frame: Frame) -> None:
 
 def _publish(state: MonitorState, window: Window, at: int) -> None:
     summary = summarise(
-        window, at, state.subject, state.spec, state.decision, state.table, state.roster
+        window,
+        at,
+        subject=state.subject,
+        spec=state.spec,
+        decision=state.decision,
+        table=state.table,
+        roster=state.roster,
     )
     state.summaries.append(summary)
-
-
-# -- predictions -----------------------------------------------------------------------------------
 
 
 def _predictions(
@@ -180,7 +179,7 @@ def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
     rows = concat(learning.rows)
     decision = decide(rows, state.spec)
     profile = profile_of(
-        state.subject, rows, decision, state.roster.names, state.spec, origin="warmup"
+        state.subject, rows, decision, state.roster.names, spec=state.spec, origin="warmup"
     )
     state.decided = key
     _compare_with(state, profile, decision)
@@ -222,88 +221,3 @@ def _watch(
     if state.decision.task != "regression":
         classes = state.table.of_predictions(rows)
     return PredictionRows(ts, arrival, classes, observed)
-
-
-# -- outcomes --------------------------------------------------------------------------------------
-
-
-def _outcomes(
-    state: MonitorState,
-    frame: Frame | None,
-    findings: list[Finding],
-    detections: list[Detection],
-) -> Outcomes | None:
-    """Takes outcome rows, or keeps them until the task is decided; returns those for windows."""
-    learning = state.learning
-    if frame is not None:
-        late = _late(state, frame)
-        fresh = _first(frame)
-        state.count("joined", int(np.count_nonzero(fresh)))
-        state.count("late_outcomes", int(np.count_nonzero(fresh & late)))
-    if learning is not None:
-        frame = _wait(state, learning, frame)
-        if state.decision is None:
-            return None
-        state.learning = None
-    if frame is None or not frame.n:
-        return None
-    scored = _score(state, frame)
-    state.count("unknown_class", scored.unknown)
-    unscorable = scored.first & np.isnan(scored.error)
-    state.count("unscorable", int(np.count_nonzero(unscorable)))
-    assert state.total is not None
-    add(state.total, scored.entries)
-
-    def key_of(row: int) -> Key:
-        return max(row_key(frame, row), state.decided)
-
-    findings += state.concept.step(scored, key_of, detections)
-    return scored.on_time()
-
-
-def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:
-    """Keeps outcomes while there is no decision; once there is, returns all that waited."""
-    if frame is not None:
-        waits = frame.n
-        if state.decided:
-            waits = bisect_left(range(frame.n), state.decided, key=partial(row_key, frame))
-        room = max(0, WAITING_PER_ROW * state.spec.warmup - learning.waiting)
-        if waits > room:
-            state.count("outcomes_over_cap", waits - room)
-            kept = np.concatenate([np.arange(room), np.arange(waits, frame.n)])
-            frame = frame.take(kept)
-        if frame.n:
-            learning.outcomes.append(frame)
-    if state.decision is None or not learning.outcomes:
-        return None
-    return concat(learning.outcomes)
-
-
-def _score(state: MonitorState, frame: Frame) -> Outcomes:
-    assert state.decision is not None
-    effective = int(state.decided[0]) if state.decided else 0
-    late = _late(state, frame)
-    if state.total is None:
-        state.total = empty_tally(state.decision.task)
-    if state.decision.task == "regression":
-        if state.origin is None:
-            state.origin = first_label(frame)
-        return of_numbers(frame, state.origin or 0.0, effective, late)
-    return of_classes(frame, state.table, state.decision.positive, effective, late)
-
-
-def _late(state: MonitorState, frame: Frame) -> Any:  # Any: a boolean array
-    """Outcomes whose prediction was late."""
-    column = frame.columns.get("prediction_arrival")
-    if column is None:
-        return np.zeros(frame.n, bool)
-    return state.windows.late(frame.ints("ts"), column.data)
-
-
-def _first(frame: Frame) -> Any:  # Any: a boolean array
-    """Outcomes that are the first of their prediction."""
-    revised = np.zeros(frame.n, bool)
-    for name in ("previous", "previous_value"):
-        if name in frame.columns:
-            revised |= frame.columns[name].mask
-    return ~revised

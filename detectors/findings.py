@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ FindingKind: TypeAlias = Literal["concept_drift", "feature_drift"]
 
 Z95: Final = 1.96
 
+_LARGEST: Final = float(np.finfo(np.float64).max)
 _SLIGHT, _STRONG = 0.06, 0.25
 """Excess PSI of a normal signal that shifts by a quarter and by half a standard deviation."""
 
@@ -125,9 +125,10 @@ def histogram(bins: Bins, current: Ints) -> Histogram | None:
     if not isinstance(bins.profile, NumericProfile):
         return None
     low, edges = bins.profile.low, bins.profile.edges
-    width = edges[-1] - low or abs(low) or 1.0
+    margin = (edges[-1] / 10 - low / 10) or abs(low) or 1.0
+    outer = [max(low - margin, -_LARGEST), min(edges[-1] + margin, _LARGEST)]
     return Histogram(
-        edges=[low - width / 10, low, *edges, edges[-1] + width / 10],
+        edges=[outer[0], low, *edges, outer[1]],
         reference=_shares(bins.counts).tolist(),
         current=_shares(current).tolist(),
     )

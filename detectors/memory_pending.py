@@ -79,8 +79,9 @@ class MemoryPending:
         return number
 
     def _add_end(self, end: int) -> None:
-        self._ends.add(end)
-        self.next_end = min(self.next_end, end)
+        if end not in self._ends:
+            self._ends.add(end)
+            self.next_end = min(self.next_end, end)
 
     def put(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
@@ -191,7 +192,7 @@ class MemoryPending:
 
     def settle(self) -> None:
         """See `Pending`."""
-        gone = [number for number, slab in self._slabs.items() if slab.floor == slab.n]
+        gone = [k for k, slab in self._slabs.items() if slab.floor == slab.n and not slab.count]
         for number in gone:
             slab = self._slabs.pop(number)
             numbers = self._numbers[slab.end]

@@ -164,7 +164,8 @@ def label_frame(subject: str, ids: Sequence[bytes] | None, labels: Sequence[Labe
     columns = {name: Column(np.array(data, np.int64)) for name, data in numbers.items()}
     if ids is not None:
         columns["id"] = Column(np.frombuffer(b"".join(ids), ID))
-    columns["label_source"] = text_column(source)
+    if any(source):
+        columns["label_source"] = text_column(source)
     columns |= class_columns("label", text, value)
     return Frame(subject, "label", len(labels), columns)
 

@@ -91,11 +91,25 @@ def _alert(state: PolicyState, finding: Finding) -> Alert | None:
         return None if last is None else _resolved(state, last, finding)
     if last is None:
         started = max(finding.change_point, state.ended.get(mark, finding.change_point - 1) + 1)
-        alert = _told(state, mark, finding, started, 1, finding.severity, "opened")
+        alert = _told(
+            state,
+            mark,
+            finding,
+            started=started,
+            revision=1,
+            severity=finding.severity,
+            reason="opened",
+        )
     elif _RANK[finding.severity] > _RANK[last.severity]:
-        started, _ = last.order
-        revision = last.revision + 1
-        alert = _told(state, mark, finding, started, revision, finding.severity, "escalated")
+        alert = _told(
+            state,
+            mark,
+            finding,
+            started=last.order[0],
+            revision=last.revision + 1,
+            severity=finding.severity,
+            reason="escalated",
+        )
     else:
         return None
     state.incidents[mark] = alert
@@ -105,7 +119,15 @@ def _alert(state: PolicyState, finding: Finding) -> Alert | None:
 def _resolved(state: PolicyState, last: Alert, finding: Finding) -> Alert:
     started, revision = last.order
     mark = last.fingerprint
-    alert = _told(state, mark, finding, started, revision + 1, last.severity, "recovered")
+    alert = _told(
+        state,
+        mark,
+        finding,
+        started=started,
+        revision=revision + 1,
+        severity=last.severity,
+        reason="recovered",
+    )
     ended = max(finding.ts, started)
     del state.incidents[mark]
     state.ended[mark] = ended
@@ -118,6 +140,7 @@ def _told(
     state: PolicyState,
     mark: str,
     finding: Finding,
+    *,
     started: int,
     revision: int,
     severity: Severity,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
+from math import inf, nextafter
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -144,14 +145,14 @@ def from_json(content: bytes) -> ReferenceProfile:
 
 
 class Bins:
-    """The codes and ranks of one profile. `other_is_new`: new values are usual, so they count as other."""
+    """The codes and ranks of one profile; where new values are usual, they count as other."""
 
     EXPECTED_NEW: Final = 0.01
 
     def __init__(self, profile: BinnedProfile) -> None:
         self.profile = profile
         if isinstance(profile, NumericProfile):
-            below = np.nextafter(profile.low, -np.inf)
+            below = nextafter(profile.low, -inf)  # NumPy's warns at the end of float64
             self._bounds = np.array([below, *profile.edges])
             self.counts = np.array([0, *profile.counts, 0], dtype=np.int64)
         else:
@@ -183,7 +184,8 @@ class Bins:
     def of_texts(self, values: Sequence[str], codes: NDArray[Any]) -> Codes:
         """Codes of a text column: its dictionary and the index of each row into it."""
         lookup = [self._index.get(value, self._new) for value in values] or [self._new]
-        return np.array(lookup, dtype=np.uint8)[codes]
+        found: Codes = np.array(lookup, dtype=np.uint8)[codes]
+        return found
 
     def label(self, code: int) -> str:
         """What a code stands for, for people."""

@@ -64,7 +64,9 @@ def build(
     roster.meet(predictions)
     labelled = [frame for frame in frames if frame.kind == "outcome" and frame.n]
     error = _error(concat(labelled), decision, spec) if labelled else None
-    return profile_of(subject, predictions, decision, roster.names, spec, origin, error)
+    return profile_of(
+        subject, predictions, decision, roster.names, spec=spec, origin=origin, error=error
+    )
 
 
 def profile_of(
@@ -72,6 +74,7 @@ def profile_of(
     predictions: Frame,
     decision: Decision,
     features: Sequence[str],
+    *,
     spec: MonitorSpec,
     origin: Literal["warmup", "build"],
     error: ErrorReference | None = None,

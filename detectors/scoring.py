@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats, finite
-from detectors.classes import NONE, OTHER, ClassTable, local_classes
+from detectors.classes import DIFFERENT, NONE, OTHER, ClassTable, local_classes
 from detectors.frame import Frame
 from detectors.performance.confusion import PAIR_SHIFT, ClassEntries, Confusion
 from detectors.performance.regression import NumberEntries, Residuals
@@ -112,12 +112,10 @@ def of_classes(
     rows = _rows(frame, effective, late)
     predicted = table.known(frame, "prediction")
     labels, unknown = table.of_labels(frame)
-    previous = table.known(frame, "previous")
+    labels = _apart(frame, "label", table, predicted, labels)
+    previous = _apart(frame, "previous", table, predicted, table.known(frame, "previous"))
     comparable = (predicted != NONE) & (labels != NONE)
     error = np.where(comparable, (predicted != labels).astype(np.float64), np.nan)
-    hidden = comparable & (predicted == OTHER) & (labels == OTHER)
-    if hidden.any():  # two classes over the cap need not be the same one
-        error[hidden] = _texts_differ(frame, table)[hidden]
     scores = _Scores(frame, table, positive)
     pair = np.where(comparable, predicted << PAIR_SHIFT | labels, NONE)
     loss = scores.loss(labels)
@@ -202,13 +200,16 @@ def _numbers(frame: Frame, name: str) -> Floats:
     return np.where(usable, column.data, np.nan)
 
 
-def _texts_differ(frame: Frame, table: ClassTable) -> Mask:
+def _apart(frame: Frame, name: str, table: ClassTable, predicted: Ints, codes: Ints) -> Ints:
+    """Class codes of `name`, told apart from predictions that are over the cap as well."""
+    both = (predicted == OTHER) & (codes == OTHER)
+    if not both.any():
+        return codes
     sides = []
-    for name in ("prediction", "label"):
-        codes, texts = local_classes(frame, name, table.aliases)
-        sides.append(np.array([*texts, ""], dtype=object)[codes])
-    differ: Mask = sides[0] != sides[1]
-    return differ
+    for side in ("prediction", name):
+        local, texts = local_classes(frame, side, table.aliases)
+        sides.append(np.array([*texts, ""], dtype=object)[local])
+    return np.where(both & (sides[0] != sides[1]), DIFFERENT, codes)
 
 
 class _Scores:

@@ -1,4 +1,4 @@
-"""How much less a row says because its neighbours say it, too: the serial-correlation factor phi."""
+"""How much less a row says because its neighbours say it, too: phi, for serial correlation."""
 
 from __future__ import annotations
 

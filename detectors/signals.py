@@ -62,6 +62,7 @@ class Roster:
     new: dict[str, int] = field(default_factory=dict)
     over_cap: int = 0
     closed: bool = False
+    _sorted: list[int] = field(default_factory=list)
 
     def meet(self, frame: Frame) -> None:
         """Takes note of the features of a frame's rows, in row order, then in name order."""
@@ -83,6 +84,12 @@ class Roster:
         self.index[name] = len(self.names)
         self.names.append(name)
         self.since.append(since)
+
+    def in_name_order(self) -> list[int]:
+        """The numbers of the features, by name."""
+        if len(self._sorted) != len(self.names):
+            self._sorted = sorted(range(len(self.names)), key=lambda number: self.names[number])
+        return self._sorted
 
     def _count_new(self, name: str, n: int) -> None:
         if name in self.new or len(self.new) < MAX_FEATURES:

@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a monitor may be told about one model; `MonitorSpec(model=...)` are the defaults.
 
-    Validation with file, line and column is `streams.monitors`' business; what arrives here is sound.
+    Validation with file, line and column is `streams.monitors`' business; what comes here is sound.
     """
 
     model: str
@@ -42,5 +42,5 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 def config_hash(spec: MonitorSpec) -> str:
-    """16 hex digits that change when, and only when, a setting changes; every alert carries them."""
+    """16 hex digits that change when, and only when, a setting does; every alert carries them."""
     return sha256(msgspec.json.encode(spec, order="sorted")).hexdigest()[:16]

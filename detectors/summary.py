@@ -28,12 +28,19 @@ def measure(
     """Every metric of the task with its value or the reason it has none; none while undecided."""
     if decision is None:
         return {}
+    return _values(_base(tally, decision, table), decision, spec)
+
+
+def _base(tally: Tally | None, decision: Decision, table: ClassTable) -> ConfusionView | Residuals:
     counted = empty_tally(decision.task) if tally is None else tally
-    base: ConfusionView | Residuals
     if isinstance(counted, Confusion):
-        base = view(counted, table.names, decision.positive)
-    else:
-        base = counted
+        return view(counted, table.names, decision.positive)
+    return counted
+
+
+def _values(
+    base: ConfusionView | Residuals, decision: Decision, spec: MonitorSpec
+) -> dict[str, Value]:
     metrics: Sequence[Metric[Any]] = metrics_of(spec, decision.task)  # Any: of this task's tally
     return {metric.name: metric.measure(base) for metric in metrics}
 
@@ -41,6 +48,7 @@ def measure(
 def summarise(
     window: Window,
     at: int,
+    *,
     subject: Subject,
     spec: MonitorSpec,
     decision: Decision | None,
@@ -48,11 +56,13 @@ def summarise(
     roster: Roster,
 ) -> WindowSummary:
     """The record of a window that is published at arrival `at`."""
-    values = measure(window.tally, decision, table, spec)
+    values: dict[str, Value] = {}
     confusion = None
-    if isinstance(window.tally, Confusion) and decision is not None:
-        seen = view(window.tally, table.names, decision.positive)
-        confusion = ConfusionRecord(list(seen.classes), seen.matrix.tolist())
+    if decision is not None:
+        base = _base(window.tally, decision, table)
+        values = _values(base, decision, spec)
+        if isinstance(base, ConfusionView) and base.n:
+            confusion = ConfusionRecord(list(base.classes), base.matrix)
     return WindowSummary(
         model=subject.model,
         version=subject.version,
@@ -65,7 +75,7 @@ def summarise(
             "outcomes": window.outcomes,
             "revisions": window.revisions,
         },
-        metrics={name: v.value for name, v in values.items() if v.value is not None},
+        metrics=numbers(values),
         confusion=confusion,
         signals=_signals(window, at, table, roster),
     )
@@ -75,11 +85,7 @@ def _signals(
     window: Window, at: int, table: ClassTable, roster: Roster
 ) -> dict[str, dict[str, float]]:
     """Statistics by signal: features, predicted classes, and what detectors found."""
-    signals: dict[str, dict[str, float]] = {}
-    for name in sorted(
-        n for n, since in zip(roster.names, roster.since, strict=True) if since < at
-    ):
-        signals[f"feature:{name}"] = _feature(window, roster.index[name])
+    signals = _features(window, at, roster)
     if sum(window.classes.values()) == window.predictions:  # not so where the warm-up ended in it
         shown = sorted((table.names[code], n) for code, n in window.classes.items())
         if shown:
@@ -90,18 +96,26 @@ def _signals(
     return signals
 
 
-def _feature(window: Window, at: int) -> dict[str, float]:
-    present = int(window.present[at]) if at < len(window.present) else 0
-    statistics: dict[str, float] = {"n": present, "missing": window.predictions - present}
-    rate = missing_rate(window.predictions, present).value
-    if rate is not None:
-        statistics["missing_rate"] = rate
-    if at < len(window.ranked):
-        ranked = int(window.ranked[at])
-        statistics["type_changed"] = int(window.changed[at])
-        if ranked:
-            statistics["mean_rank"] = int(window.ticks[at]) / (ranked * TICKS)
-    return statistics
+def _features(window: Window, at: int, roster: Roster) -> dict[str, dict[str, float]]:
+    """Per feature: rows that had it and that did not, of another type, and the mean rank."""
+    rows = window.predictions
+    present, ranked = window.present.tolist(), window.ranked.tolist()
+    changed, ticks = window.changed.tolist(), window.ticks.tolist()
+    signals: dict[str, dict[str, float]] = {}
+    for number in roster.in_name_order():
+        if roster.since[number] >= at:
+            continue
+        n = present[number] if number < len(present) else 0
+        statistics: dict[str, float] = {"n": n, "missing": rows - n}
+        rate = missing_rate(rows, n).value
+        if rate is not None:
+            statistics["missing_rate"] = rate
+        if number < len(ranked):
+            statistics["type_changed"] = changed[number]
+            if ranked[number]:
+                statistics["mean_rank"] = ticks[number] / (ranked[number] * TICKS)
+        signals[f"feature:{roster.names[number]}"] = statistics
+    return signals
 
 
 def numbers(values: Mapping[str, Value]) -> dict[str, float]:

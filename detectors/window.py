@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from detectors.arrays import dump_array, load_array
 from detectors.classes import NONE
-from detectors.scoring import Entries, Outcomes, Tally, add
 from detectors.performance.confusion import ClassEntries, Confusion
 from detectors.performance.regression import Residuals
 from detectors.reference import CHANGED
+from detectors.scoring import Entries, Outcomes, Tally, add
 from detectors.signals import Observed
 
 Ints: TypeAlias = NDArray[np.int64]

@@ -23,7 +23,8 @@ Drop: TypeAlias = Callable[[str, str, int], None]
 MAX_VALUE_BYTES: Final = MAX_MESSAGE_BYTES - 65_536
 """Largest value sent. The rest is for the key, the headers and the counts added at the last."""
 
-_FIRST_GUESS = 512  # rows written at first, to learn how large the others will be
+_FEW = 512  # rows that are tried as one message without asking how large they may be
+_SAMPLE = 64  # rows written to learn how large the others may be
 _FULL_ENOUGH = 0.8  # of a message: rows differ in size
 
 
@@ -77,7 +78,7 @@ def _batches(blocks: Sequence[Block], drop: Drop) -> Iterator[Batch]:
 
 def _as_columns(block: Block, drop: Drop) -> Iterator[Batch]:
     """Columnar messages; as many rows in each as fit."""
-    start, size = 0, _FIRST_GUESS
+    start, size = 0, _first_size(block)
     while start < block.n:
         part = block.part(start, start + size)
         n, value = part.n, b""
@@ -95,6 +96,16 @@ def _as_columns(block: Block, drop: Drop) -> Iterator[Batch]:
         elif part.n:
             size = _fitting(part.n, len(value))
             yield Batch(part.model, part.version, part.n, value, _key(part))
+
+
+def _first_size(block: Block) -> int:
+    """How many rows to try in the first message."""
+    if block.n <= _FEW:
+        return _FEW
+    try:
+        return _fitting(_SAMPLE, len(_value(block.part(0, _SAMPLE))))
+    except orjson.JSONEncodeError:
+        return _FEW
 
 
 def _fitting(n: int, size_bytes: int) -> int:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from driftline.blocks import ROW_BYTES, Block, LabelRow, PredictionRow, row_bytes
@@ -54,7 +53,8 @@ class Client:
         ImportError: confluent-kafka is missing.
 
     A process that forks (gunicorn, Celery) may build its client before: each child sends for itself
-    what it logs, and the parent what it has queued. Threads may share one client.
+    what it logs, and the parent what it has queued. A child that ends by `os._exit`, as those of
+    multiprocessing do, must close its client. Threads may share one.
     """
 
     def __init__(
@@ -276,12 +276,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _put(self, block: Block) -> None:

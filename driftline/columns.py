@@ -48,7 +48,7 @@ def read_columns(frame: Any, names: Sequence[Any] | None = None) -> Columns:
 def as_list(column: Any) -> list[Any]:
     """One column as a list of Python values, None where its own kind of table marks missing.
 
-    NaN stays NaN in columns of numbers; among texts, where pandas writes it for missing, it is None.
+    NaN stays NaN in columns of numbers; among texts pandas means missing: None.
 
     Raises:
         NotATableError: text, bytes, a mapping or a single value is no column.

@@ -44,7 +44,9 @@ class Table:
 
     def optional(self, given: Any, what: str) -> list[Any]:
         """Like `part`, but a single value stands for all rows; None for none."""
-        if given is None or (isinstance(given, str) and given not in self._columns):
+        if given is None or isinstance(given, int):  # an integer is a time here, and no name
+            return [given] * self.n
+        if isinstance(given, str) and given not in self._columns:
             return [given] * self.n
         try:
             return self.part(given, what)

@@ -89,22 +89,24 @@ class CheckpointStore:
             CheckpointError: a manifest names a chunk that is gone or differs, or is of a version
                 this program does not know.
         """
-        manifests = await self.manifests(partitions)
         states = {}
         async with self._consumer() as consumer:
-            for partition, manifest in manifests.items():
+            for partition, manifest in (await self._newest(consumer, partitions)).items():
                 states[partition] = (manifest, await self._state(consumer, partition, manifest))
         return states
 
     async def manifests(self, partitions: Iterable[int]) -> dict[int, Manifest]:
         """The newest manifest of each partition that has one."""
-        wanted = [TopicPartition(self._manifests, p) for p in sorted(partitions)]
-        if not wanted:
-            return {}
         async with self._consumer() as consumer:
-            consumer.assign(wanted)
-            await consumer.seek_to_beginning(*wanted)
-            last = await _last_records(consumer, wanted)
+            return await self._newest(consumer, partitions)
+
+    async def _newest(
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[int]
+    ) -> dict[int, Manifest]:
+        wanted = [TopicPartition(self._manifests, p) for p in sorted(partitions)]
+        consumer.assign(wanted)
+        await consumer.seek_to_beginning(*wanted)
+        last = await _last_records(consumer, wanted)
         return {tp.partition: _manifest(record) for tp, record in last.items()}
 
     async def _state(self, consumer: AIOKafkaConsumer, partition: int, manifest: Manifest) -> bytes:
@@ -134,6 +136,7 @@ class CheckpointStore:
             fetch_max_wait_ms=50,
         )
         await consumer.start()
+        await asyncio.sleep(0)  # a task that stop() cancels before it began would cancel us
         try:
             yield consumer
         finally:

@@ -21,7 +21,8 @@ from streams.pipeline import DetectShard, JoinShard
 from streams.sources import Counts, PredictionTimes, Source, merged
 
 CHUNK_ROWS = 2_000
-"""Rows read from one file before the stages are stepped; the results do not depend on it."""
+"""Rows read from one file before the stages are stepped; decides only how the lines of several
+subjects interleave."""
 
 PREDICTIONS, LABELS = 0, 1
 """Ranks of the source topics in the order key."""

@@ -44,6 +44,7 @@ class Summary:
     subjects: dict[str, Subject]
     events: int
     seconds: float
+    """Wall time, for throughput only."""
 
     @property
     def incidents(self) -> list[Alert]:
@@ -125,12 +126,10 @@ def summarise(run: Replay, results: Results, *, seconds: float) -> Summary:
     counted: Counter[str] = Counter()
     for reading in readings.values():
         counted.update(reading.counters)
-    for subject, counts in run.detect.counts.items():
-        if subject not in readings:  # labels that met no prediction, and what is over a cap
-            counted.update(counts)
     subjects = {
         name: Subject({m: x for (m, over), x in reading.metrics.items() if over == ALL_TIME})
         for name, reading in readings.items()
+        if name in run.detect.subjects  # others: labels that met no prediction, what is over a cap
     }
     for incident in results.latest.values():
         name = f"{incident.alert.model}@{incident.alert.version}"

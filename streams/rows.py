@@ -6,13 +6,11 @@ arrival, refuses what is dated ahead of it, and hands out frames per shard of pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 
-from detectors.frame import ID, SOURCE_SHIFT, Array, Column, Frame, concat, text_column
+from detectors.frame import SOURCE_SHIFT, Column, Frame, concat, text_column
 from driftline.events import Decoded, LabelEvent, PredictionColumns, PredictionEvent, Reject
 from driftline.rules import MAX_AHEAD_MS, Reason
 from streams.cells import (
@@ -22,28 +20,9 @@ from streams.cells import (
     segment_columns,
     transpose,
 )
+from streams.shards import id_hash, id_hashes, model_partition, shard_of, split
 
-
-def id_hash(prediction_id: str) -> bytes:
-    """BLAKE2b-128 of the UTF-8 text: 16 bytes, what every later stage knows a prediction by."""
-    return blake2b(prediction_id.encode(), digest_size=16).digest()
-
-
-def id_hashes(prediction_ids: Sequence[str]) -> Array:
-    """`id_hash` of many ids: dtype V16, shape (n,)."""
-    joined = b"".join([blake2b(i.encode(), digest_size=16).digest() for i in prediction_ids])
-    return np.frombuffer(joined, dtype=ID)
-
-
-def shard_of(hashes: Array, shards: int) -> Array:
-    """The shard of each id: first 8 bytes, little-endian, mod `shards`; int64, shape (n,)."""
-    words = np.ascontiguousarray(hashes).view("<u8").reshape(-1, 2)[:, 0]
-    return (words % np.uint64(shards)).astype(np.int64)
-
-
-def model_partition(model: str, partitions: int) -> int:
-    """The partition of `driftline-observations` where all versions of a model meet."""
-    return int.from_bytes(id_hash(model)[:8], "little") % partitions
+__all__ = ["RowBuilder", "id_hash", "id_hashes", "model_partition", "shard_of", "split"]
 
 
 @dataclass(slots=True)
@@ -203,7 +182,7 @@ class RowBuilder:
     def _prediction_frame(self, subject: str, rows: _Rows) -> Frame:
         events = rows.events
         ids = [event.prediction_id for event in events]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": text_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
         columns |= self._order_columns(rows.order)
         unsupported = {i: event.unsupported for i, event in enumerate(events) if event.unsupported}
         columns |= feature_columns(transpose([e.features for e in events]))
@@ -220,7 +199,7 @@ class RowBuilder:
 
     def _label_frame(self, subject: str, rows: _Rows) -> Frame:
         ids = [label.prediction_id for label in rows.labels]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": text_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
         columns |= self._order_columns(rows.order)
         columns |= class_columns("label", [label.label for label in rows.labels])
         origins = [label.source for label in rows.labels]
@@ -229,34 +208,9 @@ class RowBuilder:
         return Frame(subject, "label", len(ids), columns)
 
 
-def split(frame: Frame, shards: int) -> list[tuple[int, Frame]]:
-    """The frame's rows by shard of their id, in order; text columns keep only what they use."""
-    if shards == 1:
-        return [(0, frame)]
-    shard = shard_of(frame.columns["id"].data, shards)
-    present = np.unique(shard).tolist()
-    if len(present) == 1:
-        return [(present[0], frame)]
-    out = []
-    for number in present:
-        part = frame.take(np.flatnonzero(shard == number))
-        part.columns = {name: _compact(column) for name, column in part.columns.items()}
-        out.append((number, part))
-    return out
-
-
-def _compact(column: Column) -> Column:
-    """The column with the values its rows use, where it carries more of them than rows."""
-    if column.values is None or len(column.values) <= len(column.data):
-        return column
-    used, codes = np.unique(column.data, return_inverse=True)
-    values = [column.values[code] for code in used.tolist()]
-    return Column(codes.astype(np.uint32), column.valid, values)
-
-
 def _batch_columns(batch: PredictionColumns) -> dict[str, Column]:
     ids = batch.prediction_id
-    columns = {"id": Column(id_hashes(ids)), "prediction_id": text_column(ids)}
+    columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
     columns |= feature_columns(batch.features)
     by_row: dict[int, dict[str, int]] = {}
     for name, rows in batch.unsupported.items():
@@ -297,6 +251,11 @@ def _unsupported_columns(by_row: dict[int, dict[str, int]], n: int) -> dict[str,
             column.data[row] = length
             column.mask[row] = True
     return columns
+
+
+def _id_column(ids: list[str]) -> Column:
+    """Ids as a text column; they hardly repeat, so looking for repeats is not worth it."""
+    return Column(np.arange(len(ids), dtype=np.uint32), None, ids)
 
 
 def _of(rows: dict[str, _Rows], subject: str) -> _Rows:

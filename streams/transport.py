@@ -150,8 +150,15 @@ class Consumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Opens the sessions and seeks to their positions. Raises after 20 s: the worker ends."""
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
-            return await self._open_sessions()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                return await self._open_sessions()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # A library's stray one. Faust would take it for a stop, and never read again.
+            raise RuntimeError("opening the sessions was cancelled from inside") from error
 
     async def _open_sessions(self) -> Mapping[TP, int]:
         committed = dict(await super().seek_to_committed())
@@ -168,6 +175,20 @@ class Consumer(driver.Consumer):
         new = tps - named.keys()
         earliest = await self.earliest_offsets(*new) if new else {}
         return {tp: named.get(tp) or (earliest.get(tp, 0), "") for tp in tps}
+
+    def partition_count(self, topic: str) -> int:
+        """Partitions of a topic as the cluster's metadata says, right in every member of a group.
+
+        Faust's own `topic_partitions` knows them in the group's leader only.
+
+        Raises:
+            LookupError: no metadata yet; a guess would let the clock run ahead of a partition.
+        """
+        cluster = self._thread._ensure_consumer()._client.cluster  # noqa: SLF001
+        partitions = cluster.partitions_for_topic(topic)
+        if not partitions:
+            raise LookupError(f"no metadata of topic {topic} yet")
+        return len(partitions)
 
     async def rewind(self, tp: TP, position: int) -> None:
         """Starts reading this partition again at a position."""

@@ -6,9 +6,10 @@ settings -> health server -> wait for the broker -> topics there? -> stages -> F
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,16 +137,21 @@ class Worker:
             channel = self.app.topic(
                 *stage.topics, schema=transport.BatchSchema(), maxsize=QUEUED_BATCHES
             )
-            self.app.agent(channel, name=stage.name)(self._agent)
+            self.app.agent(channel, name=stage.name)(self._agent(stage))
         self.app.timer(1.0, name="tick")(self._tick)
         self.app.on_before_shutdown.connect(self._before_shutdown)
         self.app.on_rebalance_complete.connect(self._assigned)
 
-    async def _agent(self, stream: Any) -> None:
-        """Batches of one partition, one after the other; acked at once, as rule 4 allows."""
-        self.stages.consumer = self.app.consumer
-        async for event in stream.events():
-            await self.stages.handle(event.value)
+    def _agent(self, stage: Stage) -> Callable[[Any], Awaitable[None]]:
+        """The stage as a Faust agent: batches one after the other, acked at once (rule 4)."""
+
+        async def agent(stream: Any) -> None:
+            self.stages.consumer = self.app.consumer
+            async for event in stream.events():
+                await self.stages.handle(event.value)
+
+        agent.__qualname__ = stage.name  # what Faust calls it in its logs
+        return agent
 
     async def _tick(self) -> None:
         self.health.beat()
@@ -174,14 +180,18 @@ class Worker:
         end: int | None = self.app.consumer.highwater(tp)
         return end
 
-    def _partitions_of(self, topic: str) -> int | None:
-        count: int | None = self.app.consumer.topic_partitions(topic)
+    def _partitions_of(self, topic: str) -> int:
+        count: int = self.app.consumer.partition_count(topic)
         return count
 
     def run(self) -> int:
         """Runs until a signal or a fatal error; returns the exit code."""
         faust_worker = faust.Worker(
-            self.app, override_logging=False, redirect_stdouts=False, quiet=True
+            self.app,
+            override_logging=False,
+            redirect_stdouts=False,
+            quiet=True,
+            stdout=io.StringIO(),  # ours is for data; Faust would move the terminal's cursor
         )
         self.stages.fatal = self._fatal
         try:

@@ -63,7 +63,7 @@ def make_stream(n: int = 4_000, seed: int = 7, *, clean: bool = False) -> Stream
     for i in range(n):
         ts = START_MS + i * STEP_MS
         changed = i >= n // 2
-        _fraud(stream, rng, i, ts, changed, clean)
+        _fraud(stream, rng, i, ts, changed=changed, clean=clean)
         if i % 2 == 0:
             _price(stream, rng, i, ts + 7, changed)
         if not clean and rng.random() < 0.01:
@@ -82,7 +82,9 @@ POISON = [
 ]
 
 
-def _fraud(stream: Stream, rng: random.Random, i: int, ts: int, changed: bool, clean: bool) -> None:
+def _fraud(
+    stream: Stream, rng: random.Random, i: int, ts: int, *, changed: bool, clean: bool
+) -> None:
     amount, age = rng.lognormvariate(3, 1), rng.gauss(40, 10)
     country = rng.choice(["DE", "FR", "US", None])
     score = min(1.0, max(0.0, 0.5 + (amount - 25) / 100 + rng.gauss(0, 0.05)))

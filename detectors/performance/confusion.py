@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any, Final, Self
 
 import numpy as np
@@ -86,31 +87,24 @@ class Confusion:
 class ConfusionView:
     """A confusion matrix to compute metrics from: `matrix[i][j]`, label i, prediction j.
 
-    `classes` are those that occurred, sorted; `positive` is None where it is not known.
+    `classes` are those that occurred, sorted; `positive` is None where it is not known. Per class:
+    `hits` right predictions, `labels` labels, `predictions` predictions. Plain integers, because
+    matrices are small and a window's metrics are computed each time it is published.
     """
 
     classes: tuple[str, ...]
-    matrix: Ints
+    matrix: list[list[int]]
     positive: str | None
     loss: float
     scored: int
+    hits: list[int]
+    labels: list[int]
+    predictions: list[int]
 
     @property
-    def hits(self) -> Ints:
-        """Right predictions per class, shape (k,)."""
-        return np.diagonal(self.matrix)
-
-    @property
-    def labels(self) -> Ints:
-        """Labels per class, shape (k,)."""
-        sums: Ints = self.matrix.sum(axis=1)
-        return sums
-
-    @property
-    def predictions(self) -> Ints:
-        """Predictions per class, shape (k,)."""
-        sums: Ints = self.matrix.sum(axis=0)
-        return sums
+    def n(self) -> int:
+        """Outcomes counted."""
+        return sum(self.labels)
 
 
 def view(confusion: Confusion, names: Sequence[str], positive: str | None) -> ConfusionView:
@@ -119,11 +113,19 @@ def view(confusion: Confusion, names: Sequence[str], positive: str | None) -> Co
     cells = [(pair >> PAIR_SHIFT, pair & mask, n) for pair, n in confusion.counts.items()]
     present = sorted({code for p, label, _ in cells for code in (p, label)}, key=lambda c: names[c])
     at = {code: i for i, code in enumerate(present)}
-    matrix = np.zeros((len(present), len(present)), dtype=np.int64)
+    matrix = [[0] * len(present) for _ in present]
     for predicted, label, n in cells:
-        matrix[at[label], at[predicted]] = n
-    classes = tuple(names[code] for code in present)
-    return ConfusionView(classes, matrix, positive, confusion.loss, confusion.scored)
+        matrix[at[label]][at[predicted]] = n
+    return ConfusionView(
+        classes=tuple(names[code] for code in present),
+        matrix=matrix,
+        positive=positive,
+        loss=confusion.loss,
+        scored=confusion.scored,
+        hits=[row[i] for i, row in enumerate(matrix)],
+        labels=[sum(row) for row in matrix],
+        predictions=[sum(column) for column in zip(*matrix, strict=True)],
+    )
 
 
 NO_OUTCOMES = "no outcomes yet"
@@ -137,7 +139,7 @@ def ratio(part: int, whole: int, why_not: str) -> Value:
 
 def accuracy(v: ConfusionView) -> Value:
     """Share of right predictions."""
-    return ratio(int(v.hits.sum()), int(v.matrix.sum()), NO_OUTCOMES)
+    return ratio(sum(v.hits), v.n, NO_OUTCOMES)
 
 
 def balanced_accuracy(v: ConfusionView) -> Value:
@@ -145,17 +147,15 @@ def balanced_accuracy(v: ConfusionView) -> Value:
 
     Source: Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", ICPR.
     """
-    seen = v.labels > 0
-    if not seen.any():
-        return Value(None, NO_OUTCOMES)
-    return Value(float(np.mean(v.hits[seen] / v.labels[seen])))
+    recalls = [hits / labels for hits, labels in zip(v.hits, v.labels, strict=True) if labels]
+    return Value(fsum(recalls) / len(recalls)) if recalls else Value(None, NO_OUTCOMES)
 
 
 def macro_f1(v: ConfusionView) -> Value:
     """Mean over classes of 2 TP / (labels + predictions)."""
-    if not len(v.classes):
-        return Value(None, NO_OUTCOMES)
-    return Value(float(np.mean(2 * v.hits / (v.labels + v.predictions))))
+    counts = zip(v.hits, v.labels, v.predictions, strict=True)
+    scores = [2 * hits / (labels + predictions) for hits, labels, predictions in counts]
+    return Value(fsum(scores) / len(scores)) if scores else Value(None, NO_OUTCOMES)
 
 
 def log_loss(v: ConfusionView) -> Value:
@@ -177,15 +177,14 @@ def _of_positive(share: Callable[[_Binary], Value]) -> Callable[[ConfusionView],
     def measure(v: ConfusionView) -> Value:
         if v.positive is None:
             return Value(None, NO_POSITIVE_CLASS)
-        total = int(v.matrix.sum())
-        if not total:
+        if not v.n:
             return Value(None, NO_OUTCOMES)
         if v.positive not in v.classes:
-            return share(_Binary(0, 0, 0, total))
+            return share(_Binary(0, 0, 0, v.n))
         at = v.classes.index(v.positive)
-        tp = int(v.matrix[at, at])
-        fp, fn = int(v.predictions[at]) - tp, int(v.labels[at]) - tp
-        return share(_Binary(tp, fp, fn, total - tp - fp - fn))
+        tp = v.hits[at]
+        fp, fn = v.predictions[at] - tp, v.labels[at] - tp
+        return share(_Binary(tp, fp, fn, v.n - tp - fp - fn))
 
     return measure
 

@@ -26,6 +26,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "message.timeout.ms": 120_000,
     "queue.buffering.max.kbytes": 65_536,
     "queue.buffering.max.messages": 100_000,
+    "reconnect.backoff.max.ms": 3_000,
     "log_level": 2,  # refused connections come by error_cb; librdkafka would print each attempt
 }
 

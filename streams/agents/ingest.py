@@ -66,7 +66,7 @@ class Ingest(Stage):
         clock_from_records: bool,
         now_ms: Callable[[], int],
         end_of: Callable[[TP], int | None],
-        partitions_of: Callable[[str], int | None],
+        partitions_of: Callable[[str], int],
     ) -> None:
         super().__init__(outbox, telemetry)
         self.topics = (topics.predictions, topics.labels)
@@ -100,7 +100,7 @@ class Ingest(Stage):
 
     def sources(self) -> Mapping[str, int]:
         """Every partition of the public topics."""
-        return {topic: self._partitions_of(topic) or 1 for topic in self.topics}
+        return {topic: self._partitions_of(topic) for topic in self.topics}
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Rows out, rejects to the dead letters."""

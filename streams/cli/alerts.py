@@ -17,20 +17,21 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
-    from rich.table import Table
+    from rich.console import Console
 
     from driftline.alerts import Alert
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "blue"}
+COLUMNS = ("since", "severity", "kind", "subject", "signal", "status")
 
 
 def alerts(
     broker: BrokerOption = None,
     topic_prefix: PrefixOption = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Resolved alerts, too, not only what fires.")
+        bool, typer.Option("--all", help="Every incident, past ones too, not only what fires.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="Only alerts of this model.")] = None,
     follow: Annotated[
@@ -38,7 +39,10 @@ def alerts(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Prints the present state of each incident, or with --follow every change of state."""
+    """Shows what is wrong now, and since when.
+
+    The present state of each incident, or with --follow every change as it comes.
+    """
     from streams.records import records
     from streams.topics import Topics
 
@@ -53,7 +57,9 @@ def alerts(
         for alert in changes:
             show([alert], as_json=as_json)
         return
-    latest = [a for a in present(changes) if everything or a.status == "firing"]
+    latest = (
+        incidents(changes) if everything else [a for a in present(changes) if a.status == "firing"]
+    )
     if not latest and not as_json:
         typer.echo("no alerts", err=True)
     elif latest:
@@ -76,42 +82,53 @@ def present(changes: Iterable[Alert]) -> list[Alert]:
 
     Delivery is at least once: per fingerprint the greatest (`started_at`, `revision`) holds.
     """
-    latest: dict[str, Alert] = {}
+    return _latest(changes, lambda alert: alert.fingerprint)
+
+
+def incidents(changes: Iterable[Alert]) -> list[Alert]:
+    """The last state of each incident; a fingerprint has one per `started_at`, oldest first."""
+    return _latest(changes, lambda alert: (alert.fingerprint, alert.started_at))
+
+
+def _latest(changes: Iterable[Alert], key: Callable[[Alert], Hashable]) -> list[Alert]:
+    latest: dict[Hashable, Alert] = {}
     for alert in changes:
-        known = latest.get(alert.fingerprint)
+        known = latest.get(key(alert))
         if known is None or alert.order > known.order:
-            latest[alert.fingerprint] = alert
+            latest[key(alert)] = alert
     return sorted(latest.values(), key=lambda alert: (alert.started_at, alert.fingerprint))
 
 
 def show(found: Iterable[Alert], *, as_json: bool) -> None:
-    """Prints alerts to stdout: full states as JSON lines, or a table."""
+    """Prints alerts to stdout: full states as JSON lines, or two lines each for people."""
     from msgspec import to_builtins
 
     if as_json:
         for alert in found:
             print_json(to_builtins(alert))
     else:
-        console().print(table(found))
+        show_table(list(found), console())
 
 
-def table(found: Iterable[Alert]) -> Table:
-    """A table of alerts, one row each."""
-    from rich import box
-    from rich.table import Table
+def show_table(found: Sequence[Alert], out: Console) -> None:
+    """Prints alerts as a table; what an alert says stands below it, so that it may be long."""
     from rich.text import Text
 
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("since", "severity", "kind", "model", "signal", "status", "what"):
-        rows.add_column(heading, no_wrap=heading in {"since", "severity", "kind"})
-    for alert in found:
-        rows.add_row(
-            alert.started_at[:16].replace("T", " "),
-            Text(alert.severity, style=STYLES[alert.severity]),
-            alert.kind,
-            f"{alert.model}@{alert.version}",
-            alert.signal,
-            alert.status if alert.status == "firing" else f"{alert.status} ({alert.reason})",
-            Text(alert.summary),
-        )
-    return rows
+    rows = [_cells(alert) for alert in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for alert, cells in zip(found, rows, strict=True):
+        line = Text()
+        for name, cell, width in zip(COLUMNS, cells, widths, strict=True):
+            style = STYLES[alert.severity] if name == "severity" else ""
+            line.append(cell.ljust(width + 2), style)
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+        out.print(Text(f"  {alert.summary}", "dim"), soft_wrap=True)
+
+
+def _cells(alert: Alert) -> list[str]:
+    """One text per column."""
+    status = alert.status if alert.status == "firing" else f"{alert.status} ({alert.reason})"
+    since = alert.started_at[:16].replace("T", " ")
+    subject = f"{alert.model}@{alert.version}"
+    return [since, alert.severity, alert.kind, subject, alert.signal, status]

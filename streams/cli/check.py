@@ -14,7 +14,10 @@ def check(
     paths: Annotated[list[Path], typer.Argument(help="Monitor files, or folders of them.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Validates monitor files; exit code 3 if one is wrong."""
+    """Validates monitor files.
+
+    Exit code 3 if one is wrong.
+    """
     from dataclasses import asdict
 
     from streams.monitors import inspect

@@ -25,7 +25,7 @@ MonitorsOption = Annotated[
 ]
 PartitionsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Partitions of new internal topics; fixed once they exist."),
+    typer.Option(min=1, help="Partitions of new internal topics; then fixed."),
 ]
 SourcePartitionsOption = Annotated[
     int | None, typer.Option(min=1, help="Partitions of the topics serving code writes; may grow.")
@@ -38,7 +38,7 @@ DestinationsOption = Annotated[
     Path | None, typer.Option(help="YAML file of notification destinations.")
 ]
 PortOption = Annotated[
-    int | None, typer.Option("--health-port", help="Port of /healthz, /metrics.")
+    int | None, typer.Option("--health-port", help="Port of /healthz and /metrics.")
 ]
 
 
@@ -54,7 +54,7 @@ def topics_apply(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Creates the topics that are missing and alters those that differ; safe to repeat."""
+    """Creates and alters topics; safe to repeat."""
     from dataclasses import asdict
 
     from streams.cli.options import bootstrap
@@ -87,7 +87,7 @@ def worker(
     destinations: DestinationsOption = None,
     health_port: PortOption = None,
 ) -> None:
-    """Runs one worker: ingest, join, detect and notify. Start more to share the partitions."""
+    """Runs a worker; more share the partitions."""
     from streams.cli.options import bootstrap
 
     bootstrap(broker)
@@ -112,7 +112,10 @@ def up(
     destinations: DestinationsOption = None,
     health_port: PortOption = None,
 ) -> None:
-    """Everything in one: a broker if none is named, the topics, and a worker. Ctrl-C ends it."""
+    """Starts all in one: broker, topics, worker.
+
+    A broker only if none is named (in memory, for development). Ctrl-C ends it.
+    """
     from streams.brokers import start_broker
     from streams.provision import apply
 

@@ -30,7 +30,7 @@ def dlq(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Lists dead letters: reason, where the message lies, and what was wrong with it."""
+    """Lists messages set aside, and why."""
     from collections import deque
 
     from rich import box

@@ -26,7 +26,10 @@ def demo(
         typer.Option("--write", help="Only write the demo's traffic as files to this folder."),
     ] = None,
 ) -> None:
-    """Serves real models on real data in fast-forward and tells what Driftline sees."""
+    """Shows Driftline at work, on real data.
+
+    Serves real models in fast-forward on a broker of its own (or --broker) and tells what is seen.
+    """
     from streams.demo import run as story
 
     if write is not None:

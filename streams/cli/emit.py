@@ -23,7 +23,7 @@ from streams.cli.options import (
 def emit(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Predictions, labels, outcomes: .jsonl, .gz, .csv, .parquet."),
+        typer.Argument(help="Predictions, labels, outcomes: .jsonl, .csv, .parquet."),
     ],
     broker: BrokerOption = None,
     topic_prefix: PrefixOption = None,
@@ -40,7 +40,10 @@ def emit(
     mapping: MapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sends files of events to the topics, merged in order of their time."""
+    """Sends files of events to the topics.
+
+    Several files are merged in order of their time.
+    """
     from dataclasses import asdict
 
     from streams.emit import Emitter

@@ -19,11 +19,12 @@ def health(
         int | None, typer.Option(help="Health port; default: DRIFTLINE_HEALTH_PORT or 8081.")
     ] = None,
     host: Annotated[str, typer.Option(help="Host of the worker.")] = "127.0.0.1",
-    live: Annotated[
-        bool, typer.Option("--live", help="Ask whether it is alive, not ready.")
-    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask only if it lives.")] = False,
 ) -> None:
-    """Asks a worker whether it is ready; exit code 0 if so, 1 if not."""
+    """Asks a worker whether it is ready.
+
+    Exit code 0 if so, 1 if not: what container health checks expect.
+    """
     from streams.cli.options import settings
 
     chosen = settings().health_port if port is None else port

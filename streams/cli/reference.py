@@ -29,15 +29,17 @@ def build(
     """Builds the profile that `reference:` in a monitor file names."""
     from streams.files import EventFile, atomic_write, total_bytes
     from streams.monitors import load
-    from streams.reference_build import build_profile, describe
+    from streams.reference_build import build_profile, describe, refused
     from streams.tables import ColumnMap
 
     columns = ColumnMap.parse(mapping or [])
     sources = [EventFile(path, columns=columns) for path in files]
     with progress_bar(total_bytes(sources), "reference") as advance:
-        profile = build_profile(
+        profile, counts = build_profile(
             sources, load(config), model=model, version=version, progress=advance
         )
+    if counts.rejected:
+        typer.echo(refused(counts), err=True)
     atomic_write(out, profile.to_json())
     facts = describe(profile)
     if as_json:

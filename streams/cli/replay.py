@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from streams.monitors import Monitors
     from streams.replay_summary import Summary
 
-PathsOption = list[Path]
-
 
 def replay(
     predictions: Annotated[
@@ -53,7 +51,10 @@ def replay(
     mapping: MapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Runs files through the very steps of the worker, without Kafka, and sums up what it saw."""
+    """Runs files through the worker's steps.
+
+    No Kafka: for tuning thresholds before going live, and for looking at history.
+    """
     from streams.files import EventFile, total_bytes
     from streams.replay import Replay
     from streams.replay_summary import Results, summarise
@@ -124,7 +125,7 @@ def show(summary: Summary, out: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    from streams.cli.alerts import table
+    from streams.cli.alerts import show_table
 
     totals = Table(box=None, show_header=False, pad_edge=False)
     for name, total in summary.totals.items():
@@ -138,10 +139,12 @@ def show(summary: Summary, out: Console) -> None:
         for heading in ("subject", "metric", "value"):
             metrics.add_column(heading, justify="right" if heading == "value" else "left")
         for name, subject in summary.subjects.items():
+            if not subject.metrics:
+                metrics.add_row(name, "none yet: warming up, or no labels", "")
             for metric, value in subject.metrics.items():
                 metrics.add_row(name, metric, f"{value:.6g}")
         out.print(metrics)
     if summary.incidents:
-        out.print(table(summary.incidents))
+        show_table(summary.incidents, out)
     else:
         out.print("no alerts")

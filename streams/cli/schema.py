@@ -14,7 +14,7 @@ def schema(
         Path | None, typer.Option("--out", help="Write NAME.schema.json files to this folder.")
     ] = None,
 ) -> None:
-    """Prints the JSON Schemas of events, alerts and windows, or writes them to a folder."""
+    """Prints JSON Schemas of the contract."""
     import json
 
     from driftline.errors import UsageError

@@ -15,7 +15,7 @@ CLOCK_HEADER = "driftline-clock"
 CLOCK_EVERY_MS = 6 * HOUR_MS
 """Every source partition gets the time so often, so that one without traffic holds nobody up."""
 
-LEAD_MS = 21 * DAY_MS
+LEAD_MS = 90 * DAY_MS
 """How far traffic runs ahead of the windows that have closed."""
 
 SETTLED_MS = END + 3 * DAY_MS
@@ -71,6 +71,7 @@ class Feed:
             {
                 "bootstrap.servers": bootstrap,
                 "acks": "all",
+                "log_level": 0,  # what fails comes back with each record
                 "linger.ms": 5,
                 # One request at a time: a retried one must not come behind its successor, because
                 # arrival goes by a partition's order.

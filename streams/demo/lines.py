@@ -112,6 +112,8 @@ def month_line(subject: str, month: str, counts: tuple[int, int], metrics: dict[
     """
     shown = ((text, metrics[name]) for name, text in _METRICS.items() if name in metrics)
     name, value = next(shown, ("", 0.0))
+    if not counts[1]:  # a subject that warms up does not score its outcomes yet
+        return f"[dim]{escape(subject):<21} {month}  {counts[0]:>5,} predictions, warming up[/dim]"
     quality = f"{name} {value:.3f}" if name == "accuracy" else f"{name} {value:.1f}"
     text = (
         f"{counts[0]:>5,} predictions, {counts[1]:>5,} labels, {quality if name else 'no metric'}"

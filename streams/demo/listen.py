@@ -32,6 +32,7 @@ class Listener:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 50,
+                "log_level": 0,
             }
         )
 

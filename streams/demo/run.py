@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import secrets
+import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -33,15 +35,6 @@ STALL_S = 90.0
 """Longest without any window closing."""
 WEBHOOK_S = 15.0
 PARTITIONS = 2
-REPLAY = (
-    "driftline replay --predictions demo-data/predictions.jsonl.gz"
-    f" --labels demo-data/labels.jsonl.gz --config {MONITORS}"
-)
-SUBJECTS = (
-    f"{traffic.BIKES}@{traffic.BIKES_FIRST}",
-    f"{traffic.BIKES}@{traffic.BIKES_SECOND}",
-    f"{traffic.INCOME}@{traffic.INCOME_VERSION}",
-)
 
 
 class DemoError(DriftlineError):
@@ -87,6 +80,7 @@ def run(*, bootstrap: str | None = None, stay: bool = False, console: Console | 
         listener = stack.enter_context(_listener(broker, topics, story, gate))
         _wait_until_ready(worker)
         story.say(f"worker: ready, metrics at {worker.metrics_url}\n")
+        story.milestones(traffic.MILESTONES)
         with story.playing(), _feeding(broker, topics, records, gate) as feed:
             _watch(story, worker, listener, feed)
         different = [*differences(story.alerts), *_undelivered(story, receiver)]
@@ -183,14 +177,14 @@ def _wait_until_ready(worker: WorkerProcess) -> None:
 def _watch(story: Story, worker: WorkerProcess, listener: Listener, feed: _Feeding) -> None:
     """Returns when the last windows have closed and the webhooks have come."""
     seen, since = -1, time.monotonic()
-    while not all(story.closed.get(subject, 0) >= traffic.END for subject in SUBJECTS):
+    while story.now < traffic.END:
+        story.tell()
         _check(worker)
         for error in (listener.error, feed.error):
             if error is not None:
                 raise error
-        closed = sum(story.closed.values())
-        if closed > seen:
-            seen, since = closed, time.monotonic()
+        if story.windows > seen:
+            seen, since = story.windows, time.monotonic()
         elif time.monotonic() - since > STALL_S:
             where = lines.day(story.now)
             raise DemoError(
@@ -223,25 +217,34 @@ def _undelivered(story: Story, receiver: Receiver) -> list[str]:
 def _steps(
     broker: Broker, topics: Topics, worker: WorkerProcess, *, stay: bool
 ) -> list[tuple[str, str]]:
+    """Commands to try, as they must be typed in this folder, and what each is for."""
+    command = _shown(Path(sys.argv[0])) if shutil.which("driftline") is None else "driftline"
     at = f"--broker {broker.bootstrap}"
     if topics.prefix:
         at += f" --topic-prefix {topics.prefix}"
     live = [
-        (f"driftline alerts --all {at}", "every incident, from the alert topic"),
-        (f"driftline alerts --all --json {at}", "the same as a program would read it"),
-        (f"curl -s {worker.metrics_url} | grep driftline_", "what Prometheus scrapes"),
+        (f"{command} alerts --all {at}", "every incident, from the alert topic"),
+        (f"{command} alerts --all --json {at}", "the same as a program would read it"),
+        (f"curl -s {worker.metrics_url} | grep performance_value", "what Prometheus scrapes"),
     ]
+    files = "--predictions demo-data/predictions.jsonl.gz --labels demo-data/labels.jsonl.gz"
     always = [
-        ("driftline demo --write demo-data", "the demo's traffic as files"),
+        (f"{command} demo --write demo-data", "the demo's traffic as files"),
         (
-            REPLAY,
+            f"{command} replay {files} --config {_shown(MONITORS)}",
             "the same steps without Kafka, and the same alerts",
         ),
-        ("driftline worker --help", "a worker on your own Kafka"),
+        (f"{command} up --help", "broker, topics and worker for events of your own"),
     ]
-    return (
-        live + always if stay else [("driftline demo --stay", "look around while it runs"), *always]
-    )
+    return [*live, *always] if stay else [(f"{command} demo --stay", "look around"), *always]
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def _look_around(story: Story) -> None:

@@ -1,15 +1,17 @@
 """The story in the order of its own time, whatever order its parts come in.
 
-Traffic, windows, alerts and webhooks reach the demo on different ways, some of them sooner. Each
-part has a simulated time, and is told once the windows of every model have closed well past it.
+Windows, alerts and webhooks reach the demo on different ways, some of them sooner. Each part has a
+simulated time; it is told some time after the windows of every subject have closed past it, so that
+what happened before it has come, too.
 """
 
 from __future__ import annotations
 
 import heapq
 import threading
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,10 +24,10 @@ from driftline.alerts import Alert, WindowSummary
 from streams.demo import lines
 from streams.demo.data import DAY_MS
 from streams.demo.expected import EXPECTED, Incident, latest
-from streams.demo.traffic import BIKES, END, INCOME, START, Milestone
+from streams.demo.traffic import END, START, SUBJECTS, Milestone
 
-HELD_MS = 7 * DAY_MS
-"""A part is told when windows have closed so far past it, so that its elders are there, too."""
+DELAY_S = 1.5
+"""How long the telling stays behind what has closed."""
 
 _MILESTONE, _MONTH, _ALERT, _DELIVERY = range(4)
 
@@ -56,19 +58,29 @@ class Story:
 
     Attributes:
         alerts: each change of state once, in the order heard.
-        closed: subject to the end (ms) of its last closed window.
+        windows: how many daily windows have closed.
         deliveries: ids of the alerts that came by webhook.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self,
+        console: Console,
+        delay_s: float = DELAY_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console
+        self._delay_s = delay_s
+        self._monotonic = monotonic
+        self._passed: deque[tuple[float, int]] = deque()
         self.alerts: list[Alert] = []
-        self.closed: dict[str, int] = {}
+        self.windows = 0
         self.deliveries: set[str] = set()
         self._lock = threading.RLock()
         self._held: list[tuple[int, int, str]] = []
         self._orders: dict[str, tuple[int, int]] = {}
         self._opened: dict[tuple[str, str], Alert] = {}
+        self._closed = dict(SUBJECTS)
+        self._days: dict[str, set[int]] = defaultdict(set)
         self._months: dict[tuple[str, str], _Month] = defaultdict(_Month)
         self._progress: tuple[Progress, TaskID] | None = None
 
@@ -80,20 +92,30 @@ class Story:
             self._hold(milestone.ts, _MILESTONE, f"[bold]{escape(milestone.text)}[/bold]")
 
     def window(self, window: WindowSummary) -> None:
-        """A window closed; a month of a subject's days becomes one line."""
+        """A window closed; when all days of a subject's month have, they become one line."""
         with self._lock:
-            subject, end = f"{window.model}@{window.version}", lines.at(window.end)
-            if end <= self.closed.get(subject, 0):
-                return  # a revision, or a repeat: its month has been told
-            self.closed[subject] = end
-            key = (subject, window.start[:7])
-            month = self._months[key]
-            month.add(window)
-            if window.end[:7] != window.start[:7]:
-                del self._months[key]
-                counts = (month.predictions, month.outcomes)
-                self._hold(end, _MONTH, lines.month_line(*key, counts, month.metrics()))
-            self._advance()
+            subject = f"{window.model}@{window.version}"
+            day = lines.at(window.start)
+            days = self._days[subject]
+            if subject not in self._closed or day < self._closed[subject] or day in days:
+                return  # a revision, or a repeat: it has been added
+            self.windows += 1
+            days.add(day)
+            self._months[subject, window.start[:7]].add(window)
+            self._close(subject)
+
+    def _close(self, subject: str) -> None:
+        """Moves on over days that have closed without a gap; their records come in any order."""
+        days = self._days[subject]
+        while (day := self._closed[subject]) in days:
+            days.remove(day)
+            self._closed[subject] = day + DAY_MS
+            month = lines.day(day)[:7]
+            if lines.day(day + DAY_MS)[:7] != month:
+                told = self._months.pop((subject, month))
+                counts = (told.predictions, told.outcomes)
+                text = lines.month_line(subject, month, counts, told.metrics())
+                self._hold(day + DAY_MS, _MONTH, text)
 
     def alert(self, alert: Alert) -> None:
         """An alert changed its state."""
@@ -118,13 +140,9 @@ class Story:
 
     @property
     def now(self) -> int:
-        """Where the slower of the two models is: ends of its last closed window, ms."""
+        """Up to when, in ms, every subject's windows have closed."""
         with self._lock:
-            ends: dict[str, int] = dict.fromkeys((BIKES, INCOME), START)
-            for subject, end in self.closed.items():
-                model = subject.rpartition("@")[0]
-                ends[model] = max(ends.get(model, START), end)
-            return min(ends.values())
+            return min(self._closed.values())
 
     def say(self, text: str) -> None:
         """A line about the set-up, at once."""
@@ -148,16 +166,24 @@ class Story:
             yield
         self._tell(until=None)
 
-    def _advance(self) -> None:
-        now = self.now
-        if self._progress is not None:
-            bar, task = self._progress
-            bar.update(task, completed=min(now, END) - START, day=lines.day(min(now, END)))
-        self._tell(until=now - HELD_MS)
+    def tell(self) -> None:
+        """Tells what is due; to be called a few times a second."""
+        with self._lock:
+            wall = self._monotonic()
+            self._passed.append((wall, self.now))
+            until = None
+            while self._passed and self._passed[0][0] <= wall - self._delay_s:
+                until = self._passed.popleft()[1]
+            if until is None:
+                return
+            if self._progress is not None:
+                bar, task = self._progress
+                bar.update(task, completed=min(until, END) - START, day=lines.day(min(until, END)))
+            self._tell(until)
 
     def _tell(self, until: int | None) -> None:
         with self._lock:
-            while self._held and (until is None or self._held[0][0] <= until):
+            while self._held and (until is None or self._held[0][0] < until):
                 ts, rank, text = heapq.heappop(self._held)
                 when = lines.INDENT if rank in {_MONTH, _DELIVERY} else f"{lines.minute(ts)}  "
                 self._print(when + text)

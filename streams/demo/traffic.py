@@ -31,6 +31,13 @@ BROKEN = (ms("2011-09-12"), ms("2011-09-17"))
 RETRAINED = ms("2012-06-01")
 SECOND_LEARNS_FROM = ms("2011-06-01")
 
+SUBJECTS = {
+    f"{BIKES}@{BIKES_FIRST}": START,
+    f"{BIKES}@{BIKES_SECOND}": RETRAINED,
+    f"{INCOME}@{INCOME_VERSION}": START,
+}
+"""Every subject, and from when on it is served."""
+
 INCOME_EVERY_MS = HOUR_MS // 2
 INCOME_TRAINING_ROWS = 8_000
 MINUTE_MS = 60_000

@@ -33,7 +33,13 @@ def feed(bootstrap: str, topics: Topics, stream: Stream, *, end_ms: int, every: 
 
     Labels are keyed by their reversed id, predictions by their id: other keys, other partitions.
     """
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
+    producer = Producer(
+        {  # in order even where a request fails and is repeated, as on a broker that just began
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 20,
+            "max.in.flight.requests.per.connection": 1,
+        }
+    )
     events: list[tuple[int, str, bytes | None, bytes]] = []
     for event in stream.predictions:
         key = event["prediction_id"].encode()
@@ -146,6 +152,15 @@ class Workers:
                         totals[name] += int(sample.value)
         totals["late"] = totals["late_predictions"] + totals["late_labels"]
         return dict(totals)
+
+    def value(self, name: str) -> float:
+        """The sum of one series over all workers and labels."""
+        total = 0.0
+        for port in self._ports():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                families = text_string_to_metric_families(answer.read().decode())
+                total += sum(s.value for f in families for s in f.samples if s.name == name)
+        return total
 
     def _ports(self) -> list[int]:
         """The health ports of the workers that run, from their logs."""

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from driftline.alerts import Alert, DetectorRef, Statistic
 from driftline.errors import UsageError
 from streams.cli import app
-from streams.cli.alerts import present
+from streams.cli.alerts import incidents, present
 from streams.cli.deadletters import describe
 from streams.cli.replay import conditions
 from streams.records import Record
@@ -150,6 +150,7 @@ def test_the_present_state_is_the_greatest_start_and_revision_of_each_fingerprin
     other = replace(ALERT, fingerprint="g")
     assert present([resolved, ALERT, other, ALERT]) == [resolved, other]
     assert present([again, resolved, other]) == [other, again]
+    assert incidents([again, resolved, ALERT, other]) == [resolved, other, again]
 
 
 def test_fail_on_takes_severities_upwards_and_kinds():
@@ -167,7 +168,8 @@ def test_a_dead_letter_is_described_by_its_headers_and_bytes():
     assert (binary["value"], binary["encoding"]) == ("/wA=", "base64")
 
 
-def write_events(folder: Path) -> tuple[Path, Path]:
+def write_events(folder: Path) -> list[object]:
+    """Files of 300 predictions and their labels, as options of `replay`."""
     predictions = [
         {"prediction_id": f"p{i}", "model": "m", "version": "1", "ts": T + i * 60_000,
          "features": {"x": i % 7}, "prediction": str(i % 2)}
@@ -179,29 +181,26 @@ def write_events(folder: Path) -> tuple[Path, Path]:
     paths = folder / "p.jsonl", folder / "l.jsonl"
     for path, events in zip(paths, (predictions, labels), strict=True):
         path.write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in events))
-    return paths
+    monitor = folder / "m.yaml"
+    monitor.write_text("model: m\nreference: warmup 100\n")
+    return ["--predictions", paths[0], "--labels", paths[1], "--config", monitor]
 
 
 def test_replay_prints_one_json_object_with_all_that_the_contract_names(tmp_path: Path):
-    predictions, labels = write_events(tmp_path)
     windows = tmp_path / "w.jsonl"
-    result = run(
-        "replay", "--predictions", predictions, "--labels", labels, "--windows", windows, "--json"
-    )
+    result = run("replay", *write_events(tmp_path), "--windows", windows, "--json")
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     assert summary["subjects"]["m@1"]["metrics"]["accuracy"] == 0.5
-    assert {k: summary[k] for k in ("predictions", "labels", "joined", "orphan_labels", "late")} == {
-        "predictions": 300, "labels": 300, "joined": 300, "orphan_labels": 0, "late": 0
-    }  # fmt: skip
+    names = ("predictions", "labels", "joined", "orphan_labels", "late")
+    assert [summary[name] for name in names] == [300, 300, 300, 0, 0]
     assert {"duplicates", "rejected", "rejected_by_reason", "alerts"} <= set(summary)
     assert summary["throughput"]["events"] == 600
     assert len(windows.read_bytes().splitlines()) >= 5
 
 
 def test_replay_prints_tables_for_people(tmp_path: Path):
-    predictions, labels = write_events(tmp_path)
-    result = run("replay", "--predictions", predictions, "--labels", labels)
+    result = run("replay", *write_events(tmp_path))
     assert result.exit_code == 0, result.output
     assert "m@1" in result.stdout
     assert "accuracy" in result.stdout

@@ -274,7 +274,7 @@ def test_a_full_queue_drops_and_counts_and_tells_the_worker_later():
     with Client(transport=transport, flush_interval_ms=5, max_queue_rows=10) as client:
         for _ in range(25):
             client.log_prediction(**MODEL, features={"x": 1.0}, prediction=1)
-        assert client.stats().dropped["queue_full"] >= 14  # at most one batch is with the thread
+        assert client.stats().dropped["queue_full"] >= 5  # ten wait, ten may be with the thread
         transport.room.set()
         assert client.flush()
         client.log_prediction(**MODEL, features={"x": 1.0}, prediction=1)
@@ -524,21 +524,12 @@ calls = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def _quiet():
-    """Thousands of examples would each log their losses."""
-    logger = logging.getLogger("driftline.client")
-    logger.disabled = True
-    yield
-    logger.disabled = False
-
-
-@pytest.mark.usefixtures("_quiet")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(calls, max_size=6), st.lists(st.tuples(anything, anything, anything), max_size=3))
 def test_nothing_ever_raises_and_what_is_sent_is_never_refused(predictions, labels):
     transport = MemoryTransport()
     client = Client(transport=transport, flush_interval_ms=10_000)
+    logging.getLogger("driftline.client").disabled = True  # each example would log its losses
     for call in predictions:
         assert isinstance(client.log_prediction(**MODEL | {"prediction": "a"} | call), str)
     client.log_prediction(**MODEL, features=[1.0], prediction=1)
@@ -546,6 +537,7 @@ def test_nothing_ever_raises_and_what_is_sent_is_never_refused(predictions, labe
         client.log_label(prediction_id, label, model=model)
         client.log_label("p", label)
     assert client.close()
+    logging.getLogger("driftline.client").disabled = False
     stats = client.stats()
     decoded = [decode(message.value) for message in transport.messages]
     assert [d.rejects for d in decoded if d.rejects] == []

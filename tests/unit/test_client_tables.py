@@ -267,7 +267,7 @@ def test_labels_of_a_table_and_of_sequences(client, transport):
     }
     assert [row["prediction_id"] for row in transport.labels] == ["a", "b", "c", "4"]
     assert transport.labels[3]["source"] == "audit"
-    assert client.stats().dropped == {"unequal_columns": 1}
+    assert client.stats().dropped == {"unequal_columns": 2}
     decoded = [decode(message.value) for message in transport.messages]
     assert sum(len(d.labels) for d in decoded) == 4
     assert not any(d.rejects for d in decoded)

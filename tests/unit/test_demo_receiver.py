@@ -10,7 +10,7 @@ from driftline.alerts import encode
 from driftline.errors import DeliveryError
 from streams.demo.receiver import Receiver, is_signed, new_secret
 from streams.notify.webhook import Webhook, signature, signing_keys
-from tests.unit.test_demo_story import make_alert
+from tests.demo_parts import make_alert
 
 
 class Text:

@@ -10,56 +10,17 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from driftline.alerts import Alert, DetectorRef, Statistic, WindowSummary, alert_id, fingerprint
-from driftline.rules import rfc3339
 from streams.demo import lines, traffic
 from streams.demo.data import DAY_MS, HOUR_MS, ms
 from streams.demo.expected import EXPECTED, Incident, differences, incidents
 from streams.demo.feed import Gate
-from streams.demo.story import HELD_MS, Story
-
-
-def make_alert(started, known, incident=EXPECTED[0], *, revision=1, resolved=False, reason=None):
-    model, _, version = incident.subject.partition("@")
-    name = fingerprint(model, version, "drift", incident.signal)
-    return Alert(
-        id=alert_id(name, started, revision),
-        fingerprint=name,
-        revision=revision,
-        status="resolved" if resolved else "firing",
-        reason=reason or ("recovered" if resolved else "opened"),
-        severity="warning",
-        kind=incident.kind,
-        model=model,
-        version=version,
-        signal=incident.signal,
-        rule="drift",
-        detector=DetectorRef("adwin", {"delta": 0.002}),
-        statistic=Statistic("mean_rank", value=0.93, baseline=0.5, threshold=0.05, sample_size=640),
-        started_at=rfc3339(started),
-        ended_at=rfc3339(known) if resolved else None,
-        detected_at=rfc3339(known),
-        summary=f"something moved on {incident.signal}",
-    )
-
-
-def make_window(subject, start, *, outcomes=24, revision=1, **metrics):
-    model, _, version = subject.partition("@")
-    return WindowSummary(
-        model=model,
-        version=version,
-        start=rfc3339(start),
-        end=rfc3339(start + DAY_MS),
-        size_ms=DAY_MS,
-        revision=revision,
-        counts={"predictions": 24, "outcomes": outcomes},
-        metrics=metrics,
-    )
+from streams.demo.story import Story
+from tests.demo_parts import make_alert, make_window
 
 
 @pytest.fixture
 def story():
-    return Story(Console(file=io.StringIO(), width=120, force_terminal=False))
+    return Story(Console(file=io.StringIO(), width=120, force_terminal=False), delay_s=0.0)
 
 
 def told(story):
@@ -67,6 +28,7 @@ def told(story):
 
 
 def close_days(story, start, end):
+    """Days of both models close."""
     for day in range(start, end, DAY_MS):
         story.window(make_window("bike-demand@2011-04", day, mae=80.0))
         story.window(make_window("income@1994.1", day, accuracy=0.85))
@@ -78,7 +40,10 @@ def test_parts_are_told_in_order_of_their_time_whatever_order_they_come_in(story
         story.alert(make_alert(first, second))
         story.milestones([traffic.Milestone(first, "upstream breaks")])
         assert told(story) == ""
-        close_days(story, traffic.START, second + HELD_MS + DAY_MS)
+        story.tell()
+        assert told(story) == ""
+        close_days(story, traffic.START, second + DAY_MS)
+        story.tell()
         lines_told = told(story).splitlines()
     assert "upstream breaks" in lines_told[0]
     assert lines_told[1].startswith("2011-04-05 00:00  ALERT (warning): concept_drift of bike-dem")
@@ -86,14 +51,40 @@ def test_parts_are_told_in_order_of_their_time_whatever_order_they_come_in(story
     assert "mean_rank 0.93, reference 0.5, threshold 0.05, n = 640" in told(story)
 
 
-def test_nothing_is_told_before_the_slower_model_is_well_past_it(story):
+def test_nothing_is_told_before_the_slower_model_is_past_it(story):
     with story.playing():
         story.milestones([traffic.Milestone(traffic.START, "begins")])
         for day in range(traffic.START, ms("2011-06-01"), DAY_MS):
             story.window(make_window("income@1994.1", day, accuracy=0.9))
+        story.tell()
         assert story.now == traffic.START
         assert told(story) == ""
     assert "begins" in told(story), "the end tells what is left"
+
+
+def test_the_telling_stays_behind_what_has_closed_so_that_stragglers_find_their_place():
+    clock = [100.0]
+    story = Story(Console(file=io.StringIO(), width=120), delay_s=1.5, monotonic=lambda: clock[0])
+    story.milestones([traffic.Milestone(ms("2011-04-03"), "repaired")])
+    close_days(story, traffic.START, ms("2011-04-10"))
+    story.tell()
+    clock[0] += 1.0
+    story.tell()
+    assert told(story) == ""
+    story.alert(make_alert(ms("2011-04-02"), ms("2011-04-02")))
+    clock[0] += 1.0
+    story.tell()
+    assert "repaired" in told(story).splitlines()[-1]
+    assert "ALERT" in told(story).splitlines()[0]
+
+
+def test_windows_of_a_month_may_come_in_any_order(story):
+    days = list(range(ms("2011-04-01"), ms("2011-05-02"), DAY_MS))
+    with story.playing():
+        for day in reversed(days):
+            story.window(make_window("income@1994.1", day, accuracy=0.9))
+    assert told(story).count("accuracy 0.900") == 1
+    assert "720 predictions" in told(story)
 
 
 def test_a_month_is_one_line_per_subject_weighted_by_labels(story):
@@ -117,10 +108,13 @@ def test_a_month_is_one_line_per_subject_weighted_by_labels(story):
 
 
 def test_a_revised_window_is_not_counted_twice(story):
-    day = ms("2011-04-30")
     with story.playing():
-        story.window(make_window("income@1994.1", day, accuracy=0.8))
-        story.window(make_window("income@1994.1", day, accuracy=0.1, revision=2))
+        for revision in (1, 2):
+            for day in range(ms("2011-04-01"), ms("2011-05-01"), DAY_MS):
+                accuracy = 0.8 if revision == 1 else 0.1
+                story.window(
+                    make_window("income@1994.1", day, accuracy=accuracy, revision=revision)
+                )
     assert told(story).count("accuracy") == 1
     assert "accuracy 0.800" in told(story)
 

@@ -59,11 +59,12 @@ def test_a_missing_or_unknown_file_says_what_would_do(tmp_path: Path, name: str)
         EventFile(tmp_path / name)
 
 
-CSV = """prediction_id,model,version,ts,prediction,label,score,amount,country,vip,scores.b,segments.r
-1,m,1.10,%d,0.5,1,0.25,12,DE,true,0.75,eu
-2,m,1.10,%d,1.5,0,,,007,,0.5,
+CSV = f"""\
+prediction_id,model,version,ts,prediction,label,score,amount,country,vip,scores.b,segments.r
+1,m,1.10,{T},0.5,1,0.25,12,DE,true,0.75,eu
+2,m,1.10,{T + 1},1.5,0,,,007,,0.5,
 3,m,1.10,2026-11-01T00:00:00Z,2,1,0.5,oops,no,FALSE,,us
-""" % (T, T + 1)
+"""
 
 
 def test_a_csv_row_is_the_event_that_serving_code_would_have_sent(tmp_path: Path):

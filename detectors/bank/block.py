@@ -1,0 +1,258 @@
+"""A block of up to 200 binned signals as matrices: counts of a tick in, evidence out.
+
+Its matrices are padded to the greatest number of labels and of alternatives in the block; what pads
+has no count and no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.api import Floats
+from detectors.arrays import dump_array, load_array
+from detectors.bank.alternatives import adaptive, adaptive_radius, bets
+from detectors.bank.evidence import Evidence
+from detectors.bank.labels import Ints, Signal
+from detectors.bank.life import FEWEST, WINDOW, Effect, Judge, Life, Turn
+from detectors.distances import PSEUDO_COUNT, excess_psi
+from detectors.reference import Codes
+
+REFRESH: Final = 8
+"""Ticks between two turns of the adaptive bet."""
+HALF_LIFE: Final = 64
+"""Ticks in which what it learned loses half its weight."""
+_LEAPERS = 64
+"""Signals up to which ticks at once are faster than one by one; beyond, they outgrow the cache."""
+_KEEP = 0.5 ** (REFRESH / HALF_LIFE)
+
+Hours: TypeAlias = NDArray[np.int64]
+
+
+class Block:
+    """Signals that see every row together, all with as many hourly profiles (24, or 1)."""
+
+    def __init__(
+        self, signals: Sequence[Signal], log_c: Sequence[float], size: int, gate: float
+    ) -> None:
+        self.signals, self.size, self.gate = list(signals), size, gate
+        self.at = np.array([signal.at for signal in signals], dtype=np.intp)
+        each = [bets(signal) for signal in signals]
+        j, h = len(signals), len(signals[0].counts)
+        k = max(signal.counts.shape[1] for signal in signals)
+        a = max(len(bet.names) for bet in each)
+        self._label_of = np.empty((j, 256), np.int64)
+        self._offset = np.arange(j, dtype=np.int64)[:, None] * 256
+        self._p = np.zeros((j, h, k))
+        self._table = np.zeros((j, h, k, a))
+        prior = np.zeros((j, a))
+        self._labels = [signal.counts.shape[1] for signal in signals]
+        for row, (signal, bet) in enumerate(zip(signals, each, strict=True)):
+            n, m = self._labels[row], len(bet.names)
+            self._label_of[row] = signal.label_of.astype(np.int64) + row * k
+            self._p[row, :, :n] = signal.shares
+            self._table[row, :, :n, :m] = bet.evidence
+            prior[row, :m] = bet.prior
+        self._ball = np.array(
+            [adaptive_radius(s.counts.shape[1], s.effective_n) for s in signals], dtype=np.float64
+        )
+        self._phi = np.array([signal.phi for signal in signals], dtype=np.float64)
+        self.evidence = Evidence(prior, np.array(log_c, dtype=np.float64))
+        self.life = Life(j)
+        self._judge_names = [signal.name for signal in signals], [bet.names for bet in each]
+        self._recent = self._p.mean(axis=1).astype(np.float32)
+        self._expected = self._recent if h > 1 else np.zeros((j, 0), np.float32)
+        self._group = np.zeros((j, k), np.uint16)
+        self._group_hours = np.zeros(h, np.int64)
+        self._leaps = j <= _LEAPERS
+        self._turn_adaptive()
+
+    def step(self, held: Codes, hours: Hours | None, rows: tuple[int, int], end: int) -> list[Turn]:
+        """Takes the ticks from row to row (exclusive), whole ones, and returns what they tell.
+
+        Args:
+            held: codes of all signals, its last column row `end` - 1.
+            hours: hour of day of the held rows; None: the signals have no hourly profiles.
+            rows: first and after last row, multiples of the tick size.
+            end: rows seen so far, those in an open tick included.
+        """
+        first = end - held.shape[1]
+        turns: list[Turn] = []
+        judge = self._judge(held, hours, first)
+        start, stop = rows
+        while start < stop:
+            group = REFRESH * self.size
+            until = min(stop, (start // group + 1) * group)
+            codes = held[self.at, start - first : until - first]
+            of_hour = None if hours is None else hours[start - first : until - first]
+            increments = self._count(codes, of_hour, (until - start) // self.size)
+            last = until // self.size
+            if not self._leaps or self.life.any_open or not self.evidence.leap(increments, last):
+                turns += self._walk(increments, last, judge)
+            if until % group == 0:
+                self._learn(group)
+            start = until
+        return turns
+
+    def _walk(self, increments: Floats, last: int, judge: Judge) -> list[Turn]:
+        """Takes ticks up to number `last` one by one, since there may be news at each."""
+        turns: list[Turn] = []
+        for back in range(increments.shape[1])[::-1]:
+            tick = last - back
+            over = self.evidence.advance(increments[:, -1 - back], tick)
+            if len(over) or self.life.any_open:
+                turns += self.life.follow(self.evidence, over, tick, judge)
+        return turns
+
+    def _count(self, codes: Codes, hours: Hours | None, ticks: int) -> Floats:
+        """Evidence of each tick, shape (J, ticks, A); adds the rows to the open group."""
+        j, _, k, a = self._table.shape
+        labels = np.take(self._label_of, codes + self._offset)
+        tick = np.repeat(np.arange(ticks), self.size)
+        if hours is None or self._table.shape[1] == 1:
+            present = local = np.zeros(1, np.int64)
+            self._group_hours[0] += codes.shape[1]
+        else:
+            present, local = np.unique(hours, return_inverse=True)
+            self._group_hours += np.bincount(hours, minlength=self._table.shape[1])
+        u = len(present)
+        labels += ((tick * u + local) * (j * k))[None, :]
+        counts = np.bincount(labels.ravel(), minlength=ticks * u * j * k)
+        counts = counts.reshape(ticks, u, j, k)
+        self._group += counts.sum(axis=(0, 1)).astype(np.uint16)
+        flat = counts.transpose(2, 0, 1, 3).reshape(j, ticks, u * k).astype(np.float64)
+        table = self._table if u == self._table.shape[1] else self._table[:, present]
+        increments: Floats = flat @ table.reshape(j, u * k, a)
+        return increments
+
+    def _learn(self, group: int) -> None:
+        """Turns the adaptive bet to what the group of ticks showed."""
+        self._recent = _moved(self._recent, self._group / group)
+        if len(self._group_hours) > 1:
+            expected = np.einsum("h,jhk->jk", self._group_hours / group, self._p)
+            self._expected = _moved(self._expected, expected)
+        self._group[:] = 0
+        self._group_hours[:] = 0
+        self._turn_adaptive()
+
+    def _turn_adaptive(self) -> None:
+        expected = self._expected if self._expected.size else self._p[:, 0]
+        self._table[..., 0] = adaptive(
+            self._p,
+            self._recent.astype(np.float64),
+            expected.astype(np.float64),
+            self._ball,
+            self._phi,
+        )
+
+    def _judge(self, held: Codes, hours: Hours | None, first: int) -> Judge:
+        def moved(at: int, events: int, tick: int, limit: float) -> Effect:
+            stop = tick * self.size
+            start = max(stop - events, 0) - first  # what was held before the bank began is not its
+            stop -= first
+            current = self._counts_of(at, held[self.at[at], start:stop])
+            of_hour = None if hours is None else hours[start:stop]
+            signal = self.signals[at]
+            before = _reference(signal, of_hour)
+            excess = excess_psi(before, current, phi=signal.phi)
+            return Effect(excess, stop - start, excess >= limit, _most(signal, before, current))
+
+        def effect(at: int, began: int, tick: int) -> Effect:
+            events = min(max((tick - began) * self.size, FEWEST), WINDOW)
+            return moved(at, events, tick, self.gate)
+
+        def calm(at: int, tick: int) -> Effect:
+            return moved(at, WINDOW // self.size * self.size, tick, self.gate / 2)
+
+        names, alternatives = self._judge_names
+        return Judge(names, alternatives, self.size, effect, calm)
+
+    def _counts_of(self, at: int, codes: Codes) -> Ints:
+        signal = self.signals[at]
+        return np.bincount(signal.label_of[codes], minlength=self._labels[at])
+
+    _STATE = (
+        "logs",
+        "quiet",
+        "log_c",
+        "recent",
+        "expected",
+        "group",
+        "open",
+        "due",
+        "calm",
+        "told",
+    )
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        evidence, life = self.evidence, self.life
+        whole = (evidence.logs, evidence.quiet, evidence.log_c, self._recent, self._expected)
+        rest = (self._group, life.open, life.due, life.calm, life.told)
+        return dict(zip(self._STATE, (*whole, *rest), strict=True))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of state that events change."""
+        return sum(array.nbytes for array in self._state().values()) + self._group_hours.nbytes
+
+    def dump(self) -> dict[str, Any]:
+        """As builtins; the signals' references are stored apart."""
+        return {
+            "names": [signal.name for signal in self.signals],
+            "digests": [signal.digest for signal in self.signals],
+            "hours": self._group_hours.tolist(),
+            **{name: dump_array(array) for name, array in self._state().items()},
+        }
+
+    def restore(self, dumped: Mapping[str, Any]) -> None:
+        """Goes on from a dump, for the signals that are the same there; the others stay new."""
+        arrays = {name: load_array(dumped[name]) for name in self._STATE}
+        stored = zip(dumped["names"], dumped["digests"], strict=True)
+        index = {key: row for row, key in enumerate(stored)}
+        if len(dumped["hours"]) == len(self._group_hours):
+            self._group_hours[:] = dumped["hours"]
+        state = self._state()
+        for row, signal in enumerate(self.signals):
+            old = index.get((signal.name, signal.digest))
+            if old is not None:
+                for name, array in arrays.items():
+                    _copy(array[old], state[name], row)
+        self.evidence.retune(self.evidence.log_c)
+        self.life.refresh()
+        self._turn_adaptive()
+
+
+def _moved(mean: NDArray[np.float32], seen: Floats) -> NDArray[np.float32]:
+    """The exponential mean after one more group; kept in half the bytes."""
+    return (_KEEP * mean.astype(np.float64) + (1 - _KEEP) * seen).astype(np.float32)
+
+
+def _copy(source: NDArray[Any], target: NDArray[Any], row: int) -> None:
+    """A signal's state between blocks that pad differently."""
+    if source.ndim == 0:
+        target[row] = source
+    else:
+        n = min(len(source), target.shape[1])
+        target[row, :n] = source[:n]
+
+
+def _most(signal: Signal, before: Floats, current: Ints) -> str:
+    """The label that adds most to the PSI."""
+    p, q = before + PSEUDO_COUNT, current + PSEUDO_COUNT
+    p, q = p / p.sum(), q / q.sum()
+    at = int(np.argmax((q - p) * np.log(q / p)))
+    return f"{'more' if q[at] > p[at] else 'less'} {signal.names[at]}"
+
+
+def _reference(signal: Signal, hours: Hours | None) -> Floats:
+    """Reference rows per label, of the hours that the current rows have."""
+    if hours is None or len(signal.counts) == 1:
+        whole: Floats = signal.counts.sum(axis=0).astype(np.float64)
+        return whole
+    share = np.bincount(hours, minlength=len(signal.counts)) / max(len(hours), 1)
+    of_hour = signal.counts / np.maximum(signal.counts.sum(axis=1, keepdims=True), 1)
+    mixed: Floats = (share @ of_hour) * signal.n
+    return mixed

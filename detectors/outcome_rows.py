@@ -1,0 +1,105 @@
+"""Outcomes on their way into a monitor: they wait for the decision, then are scored and counted."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import partial
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.classes import Key, row_key
+from detectors.findings import Finding
+from detectors.frame import Frame, concat
+from detectors.scoring import Outcomes, add, empty_tally, first_label, of_classes, of_numbers
+from detectors.state import Learning, MonitorState
+from detectors.windows import Detection
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+WAITING_PER_ROW: Final = 8
+"""Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
+
+
+def take(
+    state: MonitorState,
+    frame: Frame | None,
+    findings: list[Finding],
+    detections: list[Detection],
+) -> Outcomes | None:
+    """Takes outcome rows, or keeps them until the task is decided; returns those for windows."""
+    learning = state.learning
+    if frame is not None:
+        late = _late(state, frame)
+        fresh = _first(frame)
+        state.count("joined", int(np.count_nonzero(fresh)))
+        state.count("late_outcomes", int(np.count_nonzero(fresh & late)))
+    if learning is not None:
+        frame = _wait(state, learning, frame)
+        if state.decision is None:
+            return None
+        state.learning = None
+    if frame is None or not frame.n:
+        return None
+    scored = _score(state, frame)
+    state.count("unknown_class", scored.unknown)
+    unscorable = scored.first & np.isnan(scored.error)
+    state.count("unscorable", int(np.count_nonzero(unscorable)))
+    assert state.total is not None
+    add(state.total, scored.entries)
+
+    def key_of(row: int) -> Key:
+        return max(row_key(frame, row), state.decided)
+
+    findings += state.concept.step(scored, key_of, detections)
+    return scored.on_time()
+
+
+def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:
+    """Keeps outcomes while there is no decision; once there is, returns all that waited."""
+    if frame is not None:
+        waits = frame.n
+        if state.decided:
+            waits = bisect_left(range(frame.n), state.decided, key=partial(row_key, frame))
+        room = max(0, WAITING_PER_ROW * state.spec.warmup - learning.waiting)
+        if waits > room:
+            state.count("outcomes_over_cap", waits - room)
+            kept = np.concatenate([np.arange(room), np.arange(waits, frame.n)])
+            frame = frame.take(kept)
+        if frame.n:
+            learning.outcomes.append(frame)
+    if state.decision is None or not learning.outcomes:
+        return None
+    return concat(learning.outcomes)
+
+
+def _score(state: MonitorState, frame: Frame) -> Outcomes:
+    assert state.decision is not None
+    effective = int(state.decided[0]) if state.decided else 0
+    late = _late(state, frame)
+    if state.total is None:
+        state.total = empty_tally(state.decision.task)
+    if state.decision.task == "regression":
+        if state.origin is None:
+            state.origin = first_label(frame)
+        return of_numbers(frame, state.origin or 0.0, effective, late)
+    return of_classes(frame, state.table, state.decision.positive, effective, late)
+
+
+def _late(state: MonitorState, frame: Frame) -> Mask:
+    """Outcomes whose prediction was late."""
+    column = frame.columns.get("prediction_arrival")
+    if column is None:
+        return np.zeros(frame.n, bool)
+    return state.windows.late(frame.ints("ts"), column.data)
+
+
+def _first(frame: Frame) -> Mask:
+    """Outcomes that are the first of their prediction."""
+    revised = np.zeros(frame.n, bool)
+    for name in ("previous", "previous_value"):
+        if name in frame.columns:
+            revised |= frame.columns[name].mask
+    first: Mask = ~revised
+    return first

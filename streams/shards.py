@@ -1,0 +1,61 @@
+"""Which shard a prediction id belongs to, and where the versions of a model meet.
+
+Every reader and writer of an internal topic names partitions by these functions, so that it does
+not matter how producers keyed or partitioned what came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from detectors.frame import ID, Array, Column, Frame
+
+
+def id_hash(prediction_id: str) -> bytes:
+    """BLAKE2b-128 of the UTF-8 text: 16 bytes, what every later stage knows a prediction by."""
+    return blake2b(prediction_id.encode(), digest_size=16).digest()
+
+
+def id_hashes(prediction_ids: Sequence[str]) -> Array:
+    """`id_hash` of many ids: dtype V16, shape (n,)."""
+    joined = b"".join([blake2b(i.encode(), digest_size=16).digest() for i in prediction_ids])
+    return np.frombuffer(joined, dtype=ID)
+
+
+def shard_of(hashes: Array, shards: int) -> Array:
+    """The shard of each id: first 8 bytes, little-endian, mod `shards`; int64, shape (n,)."""
+    words = np.ascontiguousarray(hashes).view("<u8").reshape(-1, 2)[:, 0]
+    return (words % np.uint64(shards)).astype(np.int64)
+
+
+def model_partition(model: str, partitions: int) -> int:
+    """The partition of `driftline-observations` where all versions of a model meet."""
+    return int.from_bytes(id_hash(model)[:8], "little") % partitions
+
+
+def split(frame: Frame, shards: int) -> list[tuple[int, Frame]]:
+    """The frame's rows by shard of their id, in order; text columns keep only what they use."""
+    if shards == 1:
+        return [(0, frame)]
+    shard = shard_of(frame.columns["id"].data, shards)
+    present = np.unique(shard).tolist()
+    if len(present) == 1:
+        return [(present[0], frame)]
+    out = []
+    for number in present:
+        part = frame.take(np.flatnonzero(shard == number))
+        part.columns = {name: _compact(column) for name, column in part.columns.items()}
+        out.append((number, part))
+    return out
+
+
+def _compact(column: Column) -> Column:
+    """The column with the values its rows use, where it carries more of them than rows."""
+    if column.values is None or len(column.values) <= len(column.data):
+        return column
+    used, codes = np.unique(column.data, return_inverse=True)
+    values = [column.values[code] for code in used.tolist()]
+    return Column(codes.astype(np.uint32), column.valid, values)
