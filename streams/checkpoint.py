@@ -118,8 +118,8 @@ class CheckpointStore:
             record = await consumer.getone(tp)
             if record.offset != chunk.offset or _digest(record.value or b"") != chunk.digest:
                 raise CheckpointError(
-                    f"{self._chunks}/{partition}: the chunk at offset {chunk.offset} that the newest "
-                    "manifest names is gone or differs. Was the topic re-created, or its "
+                    f"{self._chunks}/{partition}: the chunk at offset {chunk.offset} of the newest "
+                    "manifest is gone or differs. Was the topic re-created, or its "
                     "cleanup.policy changed from compact? Delete that partition's manifest by "
                     "re-creating the driftline- topics (the state is then built anew)."
                 )

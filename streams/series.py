@@ -48,6 +48,9 @@ class ProcessSeries:
         )
         self.tombstones = self._counter("tombstones", "Messages without a value.", "topic")
         self.unknown_fields = self._counter("unknown_fields", "Event fields kept out.", "topic")
+        self.dropped_features = self._counter(
+            "features_dropped", "Features of events beyond the first 500, by name.", "topic"
+        )
         self.client_dropped = self._counter(
             "client_dropped", "Rows that clients say they dropped before sending."
         )
@@ -155,6 +158,7 @@ class ProcessSeries:
         for topic in sources:
             self.tombstones.labels(topic)
             self.unknown_fields.labels(topic)
+            self.dropped_features.labels(topic)
             for reason in Reason:
                 self.events_rejected.labels(topic, reason.value)
         for name in destinations:

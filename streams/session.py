@@ -87,6 +87,8 @@ class Session:
     generation: int = 0
     """Checkpoints written for this partition, ever."""
     failures: int = 0
+    forced: int = 0
+    """Rows of this session's sequencer that were counted as forced."""
 
 
 class Stage(ABC):

@@ -122,12 +122,6 @@ class Stages:
         if session is not None:
             session.receiver.heal()
 
-    def end_seen(self, tp: TP, highwater: int) -> None:
-        """Keeps lag visible."""
-        session = self._sessions.get(tp)
-        if session is not None and highwater is not None:
-            self.telemetry.lag(tp.topic, tp.partition, max(0, highwater - session.position))
-
     # -- for the agents ----------------------------------------------------------------------------
 
     async def handle(self, batch: Batch) -> None:
@@ -160,6 +154,9 @@ class Stages:
         tp = session.tp
         stage = self._stages[tp.topic]
         try:
+            end = self.consumer.highwater(tp)  # of the last Fetch: right on every broker
+            if end is not None:
+                self.telemetry.lag(tp.topic, tp.partition, max(0, end - session.position))
             async with session.lock:
                 if session.closed or self._sessions.get(tp) is not session:
                     return

@@ -88,6 +88,7 @@ class Telemetry:
         rows += sum(columns.n for columns in decoded.columns)
         made.rows_received.labels("ingest").inc(rows)
         made.unknown_fields.labels(topic).inc(decoded.unknown_fields)
+        made.dropped_features.labels(topic).inc(decoded.dropped_features)
         made.client_dropped.inc(decoded.client_dropped)
         made.client_invalid.inc(sum(decoded.invalid.values()))
 

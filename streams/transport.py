@@ -80,9 +80,6 @@ class Sessions(Protocol):
     def hole(self, tp: TP, start: int, end: int) -> None:
         """Told that the log has no records in [start, end), although they were asked for twice."""
 
-    def end_seen(self, tp: TP, highwater: int) -> None:
-        """Told a partition's high watermark, as Fetch answers it."""
-
 
 class BatchSchema(faust.Schema):
     """Marks a topic as batched: the value of an event is the `Batch` itself."""
@@ -232,7 +229,6 @@ class Consumer(driver.Consumer):
         reader = self.stages.reader(tp)
         if reader is None:
             return
-        self.stages.end_seen(tp, self.highwater(tp))
         start = reader.next_fetch
         records = (
             [r for r in records if r.offset >= start] if records[0].offset < start else records

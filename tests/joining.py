@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from strategies import Row, frames_of, rows_of
+from tests.strategies import Row, frames_of, rows_of
 
 from detectors.frame import Frame
 from detectors.join import JoinSpec, MemoryPending, step

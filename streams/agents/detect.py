@@ -47,6 +47,7 @@ class Detect(Stateful):
             alerts += decided.alerts
             windows += decided.windows
         session.position = batch.next_offset
+        self.count_forced(session)
         for alert in alerts:
             headers = [
                 ("content-type", b"application/json"),

@@ -45,5 +45,6 @@ class Join(Stateful):
                 model = frame.subject.partition("@")[0]
                 out.setdefault(model_partition(model, self.destinations), []).append(frame)
         session.position = batch.next_offset
+        self.count_forced(session)
         for destination in sorted(out):
             await self.emit(session, destination, out[destination])

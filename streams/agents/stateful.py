@@ -92,6 +92,7 @@ class Stateful(Stage):
         session.receiver = Receiver.load(saved["receiver"])
         session.saved = manifest.position
         session.generation = manifest.generation
+        session.forced = core.sequencer.forced
         return session
 
     async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
@@ -118,6 +119,13 @@ class Stateful(Stage):
             self.telemetry.rows_received(self.name, sum(f.n for f in message.frames))
             yield record.offset, message
             session.receiver.applied(message.header)
+
+    def count_forced(self, session: Session) -> None:
+        """Rows that the sequencer had to step before their order was certain, since last asked."""
+        forced = session.core.sequencer.forced
+        if forced > session.forced:
+            self.telemetry.forced(self.name, forced - session.forced)
+            session.forced = forced
 
     # -- what it keeps -------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from conftest import KIND, read_records
+from tests.conftest import KIND, read_records
 
 from streams.brokers import Broker, LocalBroker, start_broker
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
+from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 from detectors.join import JoinSpec, MemoryPending, step
 from driftline.rules import class_text

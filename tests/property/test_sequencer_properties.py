@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Row, frames_of, in_key_order, row_lists, rows_of
+from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 
 from detectors.sequencer import Sequencer
 

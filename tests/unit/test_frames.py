@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import rows_of
+from tests.strategies import rows_of
 
 from detectors.frame import ID, Column, Frame, float_column, text_column
 from driftline.errors import UnknownVersion

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from joining import FAR, counts, outcomes, passed, run
-from strategies import Label, Prediction, Row
+from tests.joining import FAR, counts, outcomes, passed, run
+from tests.strategies import Label, Prediction, Row
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from strategies import Label, Prediction, Row, frames_of, rows_of
+from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 from detectors.frame import Column, Frame, text_column
 from detectors.sequencer import Sequencer
