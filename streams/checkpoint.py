@@ -140,7 +140,17 @@ class CheckpointStore:
         try:
             yield consumer
         finally:
-            await consumer.stop()
+            await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stops a consumer. Its own tasks' cancellation, which may reach us, is not ours."""
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
 
 
 async def _last_records(

@@ -37,7 +37,11 @@ MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
 
 OPEN_TIMEOUT_S = 20.0
-"""Faust takes a seek longer than its request timeout for a stop, and hangs: end sooner."""
+"""How long one try to open the sessions may take."""
+
+OPEN_GIVE_UP_S = 50.0
+"""No further try after this long: Faust takes a seek longer than its request timeout (90 s) for a
+stop, and never reads again. The worker ends before that, and its supervisor starts it anew."""
 
 ALIAS = "driftline"
 
@@ -146,16 +150,24 @@ class Consumer(driver.Consumer):
     # -- where reading starts --------------------------------------------------------------
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Opens the sessions and seeks to their positions. Raises after 20 s: the worker ends."""
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                return await self._open_sessions()
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # A library's stray one. Faust would take it for a stop, and never read again.
-            raise RuntimeError("opening the sessions was cancelled from inside") from error
+        """Opens the sessions and seeks to their positions; tries again while the broker is away."""
+        give_up = self.loop.time() + OPEN_GIVE_UP_S
+        while True:
+            try:
+                async with asyncio.timeout(OPEN_TIMEOUT_S):
+                    return await self._open_sessions()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # A library's stray one: Faust would take it for a stop, and never read again.
+                error: Exception = RuntimeError("a library cancelled its own task")
+            except (KafkaError, TimeoutError) as away:
+                error = away
+            if self.loop.time() > give_up:
+                raise RuntimeError("the sessions could not be opened") from error
+            self.log.warning("cannot open the sessions yet (%s); trying on", error)
+            await asyncio.sleep(1.0)
 
     async def _open_sessions(self) -> Mapping[TP, int]:
         committed = dict(await super().seek_to_committed())

@@ -288,6 +288,9 @@ def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
         broker_max_poll_records=10_000,
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
+        # A broker that has just begun may not name all topics yet; what a rebalance then left out
+        # is found, and assigned, after this long.
+        consumer_metadata_max_age_ms=5_000,
         broker_commit_interval=1.0,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_interval_s,

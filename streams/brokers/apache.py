@@ -101,8 +101,10 @@ def _start(jars: Jars, folder: Path) -> LocalBroker:
 
 def _format(java: list[str], properties: Path) -> None:
     """Give the data folder its cluster id, without which a KRaft node does not start."""
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id]
+    cluster_id = (
+        base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    )  # may begin with a dash
+    tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster_id}"]
     answer = subprocess.run(  # noqa: S603 - java as found on PATH, fixed arguments
         [*java, *tool, "-c", str(properties)],
         capture_output=True,

@@ -103,7 +103,7 @@ def label_of(row: dict[str, Any], name: str) -> str | None:
 
 def by_the_rules(rows: list[Row]) -> tuple[list[tuple[Any, ...]], Counter[str]]:
     """Outcomes and counters by looking at all rows so far, for every row: slow, and plain."""
-    from strategies import id_of
+    from tests.strategies import id_of
 
     counts: Counter[str] = Counter()
     firsts: list[Prediction] = []
