@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.strategies import Row, frames_of, rows_of
-
 from detectors.frame import Frame
 from detectors.join import JoinSpec, MemoryPending, step
+from tests.strategies import Row, frames_of, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=160, default_segments=("region",))
 FAR = 10_000

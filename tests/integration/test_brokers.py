@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from tests.conftest import KIND, read_records
 
 from streams.brokers import Broker, LocalBroker, start_broker
+from tests.conftest import KIND, read_records
 
 YEAR_2011_MS = 1_300_000_000_000
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 from detectors.join import JoinSpec, MemoryPending, step
 from driftline.rules import class_text
+from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=32, horizons_ms={"churn": 16}, default_segments=("region",))
 END = 1_000

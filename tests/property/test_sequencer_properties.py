@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 
 from detectors.sequencer import Sequencer
+from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 
 END = 1_000
 

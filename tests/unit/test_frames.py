@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import rows_of
 
 from detectors.frame import ID, Column, Frame, float_column, text_column
 from driftline.errors import UnknownVersion
 from streams.channel import Header
 from streams.frames import Message, pack, unpack
+from tests.strategies import rows_of
 
 GOLDEN_V1 = bytes.fromhex(
     "85a17601a668656164657283a36c6f67b764726966746c696e652e70726564696374696f6e732f31a57374617274"

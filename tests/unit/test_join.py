@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+
 from tests.joining import FAR, counts, outcomes, passed, run
 from tests.strategies import Label, Prediction, Row
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.joining import FAR, SPEC, counts, outcomes, passed, run
-from tests.strategies import Label, Prediction, Row, frames_of, rows_of
-
 from detectors.join import JoinSpec, MemoryPending, step
 from detectors.outcome import KEY_COLUMNS
+from tests.joining import FAR, SPEC, counts, outcomes, passed, run
+from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 
 def test_an_outcome_carries_what_detect_needs_of_its_prediction_and_its_label() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 from detectors.frame import Column, Frame, text_column
 from detectors.sequencer import Sequencer
+from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 
 def holding(*rows: Row) -> Sequencer:
