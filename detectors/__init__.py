@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""The pure core: join, sequencer, references, detectors, metrics and policy, as functions of rows."""

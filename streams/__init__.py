@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""Adapters: Faust and Kafka, the command line, notifiers, metrics, replay and the demo."""

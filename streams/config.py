@@ -60,12 +60,10 @@ class WorkerSettings(BaseSettings):
     health_host: str = Field("0.0.0.0", description="address of /healthz and /metrics")  # noqa: S104  containers probe from outside
     health_port: Port = Field(8081, description="port of /healthz and /metrics; 0: any free one")
     checkpoint_interval_s: Seconds = Field(30.0, description="time between checkpoints")
-    flush_interval_s: Seconds = Field(0.1, description="longest a frame waits for company")
     session_timeout_s: Seconds = Field(45.0, description="Kafka consumer session timeout")
     heartbeat_interval_s: Seconds = Field(3.0, description="Kafka consumer heartbeat interval")
     rebalance_timeout_s: Seconds = Field(60.0, description="Kafka rebalance timeout")
     request_timeout_s: Seconds = Field(20.0, description="a send unanswered so long has failed")
-    sequencer_bytes: int = Field(256 << 20, gt=0, description="most bytes the sequencers hold")
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,9 @@ from streams.monitors import Monitors
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.telemetry import Telemetry
 from streams.transport import Batch
+
+
+log = logging.getLogger(__name__)
 
 
 class Stateful(Stage):
@@ -111,6 +115,11 @@ class Stateful(Stage):
             mark = session.receiver.accept(message.header)
             if mark is None:
                 self.telemetry.gap(self.name)
+                log.warning(
+                    "%s: dropped a message of %s from offset %d on, because the one before it is "
+                    "missing; its sender will send both again",
+                    *(log_name(session.tp), message.header.log, message.header.start),
+                )
                 continue
             if message.header.start < mark:  # sent again after a restart: some rows are old
                 message.frames = [

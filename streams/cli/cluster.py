@@ -121,7 +121,7 @@ def up(
 
     named = settings(broker=broker).broker
     with start_broker("quick", bootstrap=named) as running:
-        given = {
+        given: dict[str, Any] = {
             "broker": running.bootstrap,
             "topic_prefix": topic_prefix,
             "monitors": config,
@@ -131,6 +131,12 @@ def up(
             "destinations": destinations,
             "health_port": health_port,
         }
+        if named is None:  # the embedded broker lets a group wait for half the session timeout
+            given |= {
+                "session_timeout_s": 6.0,
+                "heartbeat_interval_s": 1.0,
+                "rebalance_timeout_s": 6.0,
+            }
         chosen = settings(**given)
         for change in apply(
             running.bootstrap, topics_of(chosen), create_time=chosen.clock == "records"
