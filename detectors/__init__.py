@@ -1,1 +1,1 @@
-"""The pure core: join, sequencer, references, detectors, metrics and policy, as functions of rows."""
+"""The pure core: join, sequencer, references, detectors, metrics and policy."""

@@ -20,7 +20,6 @@ from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.telemetry import Telemetry
 from streams.transport import Batch
 
-
 log = logging.getLogger(__name__)
 
 
