@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
-from detectors.spec import MonitorSpec
+from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
 
@@ -53,7 +53,15 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         lateness_ms=0,
         features=("amount", "country"),
         segments=("region", "country"),
-        metrics=("accuracy", "precision"),
+        metrics=(
+            MetricSpec("accuracy"),
+            MetricSpec("precision"),
+            MetricSpec("cost", {"fn": 500.0, "fp": 5.0}),
+        ),
+        thresholds=(
+            Threshold(metric="false_negative_rate", above=0.15, for_windows=2, severity="critical"),
+        ),
+        false_alarms=1.0,
         warmup=500,
     )
 
@@ -62,9 +70,9 @@ def test_what_is_not_in_force_yet_is_kept_and_said(tmp_path: Path):
     report = inspect([write(tmp_path, FULL)])
     assert report.problems == []
     assert {note.path for note in report.notes} == {
-        "fairness", "metrics[2]", "thresholds", "drift", "alerts", "remediation"
+        "fairness", "alerts", "remediation"
     }  # fmt: skip
-    assert report.files[0].later["drift"] == {"false_alarms": "1 per week"}
+    assert report.files[0].later["alerts"] == {"notify": ["oncall", "team-mail"]}
 
 
 def test_without_a_file_a_model_has_the_defaults():
