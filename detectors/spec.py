@@ -8,12 +8,42 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from driftline.alerts import Severity
-
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
+
+
+Severity: TypeAlias = Literal["info", "warning", "critical"]
+
+
+class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit that windows are held against; `name` (else the metric's) is the alert's rule.
+
+    Attributes:
+        metric: a metric of the task, or `missing_rate:<feature>`.
+        above, below: it is violated where the value lies beyond; with `relative`, shares of what
+            it is relative to: above .1 is 10 % more than the reference, below .1 is 10 % less.
+        relative: what the limits are shares of; None: they are values of the metric.
+        for_windows: windows in a row that must violate before an alert opens, or not to close it.
+        min_samples: outcomes (predictions for a missing rate) below which a window says nothing.
+        clear: value (or share) that must be reached again to end the alert; None: the limit.
+    """
+
+    metric: str
+    above: float | None = None
+    below: float | None = None
+    relative: Literal["reference", "last_week"] | None = None
+    for_windows: int = 1
+    min_samples: int = 100
+    clear: float | None = None
+    severity: Severity = "warning"
+    name: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """What names its alerts."""
+        return self.name or self.metric
 
 
 class MetricSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,27 +51,6 @@ class MetricSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     params: dict[str, float] = {}
-
-
-class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A limit for a metric of each window; exactly one of `above` and `below` is given.
-
-    With `relative` the limit is a difference from the baseline's value, without it a value.
-    """
-
-    metric: str
-    above: float | None = None
-    below: float | None = None
-    relative: Literal["reference", "last_week"] | None = None
-    """What the metric is compared with: the reference, or the same hour a week before."""
-    for_windows: int = 1
-    """Windows in a row that must violate it before it opens."""
-    min_samples: int = 100
-    """Outcomes that a window must have to be judged."""
-    clear: float | None = None
-    """The level that ends it (hysteresis), on the good side of the limit; None: the limit."""
-    severity: Severity = "warning"
-    name: str | None = None
 
 
 class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,13 +76,13 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     features: tuple[str, ...] | None = None
     """Names to watch; None: those of the warm-up or of the reference."""
     segments: tuple[str, ...] = ()
+    false_alarms: float = 1.0
+    """Per week and model version, over all signals; > 0."""
+    detectors: tuple[str, ...] = ()
+    """Registry detectors that may open alerts beside the bank, such as `adwin`."""
+    thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[MetricSpec, ...] | None = None
     """Metrics in `detectors.registry.METRICS`; None: the defaults of the task."""
-    false_alarms: float = 1.0
-    """How many a week one version may cost, over all its signals; > 0."""
-    detectors: tuple[str, ...] = ()
-    """Names in `detectors.registry.DETECTORS` that may open alerts, too."""
-    thresholds: tuple[Threshold, ...] = ()
 
 
 def config_hash(spec: MonitorSpec) -> str:

@@ -15,6 +15,7 @@ from streams.monitor_words import (
     KEYS,
     METRIC_PARAMS,
     METRICS,
+    MISSING_RATE,
     SEVERITIES,
 )
 
@@ -85,19 +86,17 @@ def _form(name: str) -> str:
 
 
 def thresholds(document: Document, node: Node) -> tuple[Threshold, ...]:
-    """`thresholds:`, a list of limits; their names differ."""
-    found: list[Threshold] = []
-    names: set[str] = set()
+    """`thresholds:`, a list of limits; each has a rule of its own."""
+    found: dict[str, Threshold] = {}
     for item in document.entries(node):
         threshold = _threshold(document, item)
         if threshold is None:
             continue
-        if threshold.name is not None and threshold.name in names:
-            document.problem(item, f"the name {threshold.name!r} stands here twice; change one")
-        if threshold.name is not None:
-            names.add(threshold.name)
-        found.append(threshold)
-    return tuple(found)
+        if threshold.rule in found:
+            advice = "a second limit of a metric needs a `name` of its own"
+            document.problem(item, f"two thresholds are called {threshold.rule!r}; {advice}")
+        found[threshold.rule] = threshold
+    return tuple(found.values())
 
 
 def _threshold(document: Document, node: Node) -> Threshold | None:
@@ -109,7 +108,7 @@ def _threshold(document: Document, node: Node) -> Threshold | None:
         document.problem(node, "give exactly one of `above` and `below`")
         return None
     readers: Mapping[str, tuple[str, Callable[[Node], object]]] = {
-        "metric": ("metric", lambda at: document.choice(at, METRICS)),
+        "metric": ("metric", lambda at: _held(document, at)),
         "above": ("above", document.number),
         "below": ("below", document.number),
         "clear": ("clear", document.number),
@@ -124,19 +123,34 @@ def _threshold(document: Document, node: Node) -> Threshold | None:
     }
     if any(value is None for value in values.values()):
         return None  # each is a problem of its own
-    _clear(document, fields, values)
-    return Threshold(**values)
+    threshold = Threshold(**values)
+    _levels(document, fields, threshold)
+    return threshold
 
 
-def _clear(document: Document, fields: Mapping[str, Node], values: Mapping[str, Any]) -> None:
-    """`clear` stands on the good side of the limit, or the alert would end while it holds."""
-    clear, above, below = (values.get(key) for key in ("clear", "above", "below"))
-    if clear is None:
+def _held(document: Document, node: Node) -> str | None:
+    """What a threshold is about: a metric, or the missing rate of a feature."""
+    if node.text is not None and node.text.startswith(MISSING_RATE) and node.text != MISSING_RATE:
+        return node.text
+    return document.choice(node, (*METRICS, f"{MISSING_RATE}FEATURE"))
+
+
+def _levels(document: Document, fields: Mapping[str, Node], threshold: Threshold) -> None:
+    """`clear` stands on the good side of the limit; shares of a baseline are not negative."""
+    t = threshold
+    if t.relative is not None:
+        for key in ("above", "below", "clear"):
+            if key in fields:
+                document.number(fields[key], least=0)
+    if t.clear is None:
         return
-    if above is not None and clear > above:
-        document.problem(fields["clear"], f"{clear:g} is over `above`; write at most {above:g}")
-    if below is not None and clear < below:
-        document.problem(fields["clear"], f"{clear:g} is under `below`; write at least {below:g}")
+    at = fields["clear"]
+    most = t.above if t.relative is None else t.above or t.below
+    if most is not None and t.clear > most:
+        limit = "above" if t.above is not None else "below"
+        document.problem(at, f"{t.clear:g} is beyond `{limit}`; write at most {most:g}")
+    elif most is None and t.below is not None and t.clear < t.below:
+        document.problem(at, f"{t.clear:g} is beyond `below`; write at least {t.below:g}")
 
 
 def _name(document: Document, node: Node) -> str | None:

@@ -18,6 +18,7 @@ from streams.monitor_words import (
     KINDS,
     METRIC_PARAMS,
     METRICS,
+    MISSING_RATE,
     MODES,
     SEVERITIES,
     TASKS,
@@ -174,15 +175,24 @@ def _form(properties: dict[str, Schema]) -> Schema:
 
 
 def _threshold() -> Schema:
-    one = {"oneOf": [{"required": ["above"]}, {"required": ["below"]}]}
-    return one | _mapping(
+    rules: Schema = {
+        "oneOf": [{"required": ["above"]}, {"required": ["below"]}],
+        "if": {"required": ["relative"]},
+        "then": {"properties": {key: {"minimum": 0} for key in ("above", "below", "clear")}},
+    }
+    return rules | _mapping(
         "thresholds",
         {
             "name": _TEXT | {"not": {"const": "drift"}, "description": "The rule of its alerts."},
-            "metric": _words(METRICS),
+            "metric": {
+                "anyOf": [_words(METRICS), {"pattern": f"^{MISSING_RATE}.", "type": "string"}]
+            },
             "above": _NUMBER | {"description": "Violated by values over this."},
             "below": _NUMBER | {"description": "Violated by values under this."},
-            "relative": _words(BASELINES, "The limit is a difference from this baseline's value."),
+            "relative": _words(
+                BASELINES,
+                "Limits are shares of this: above 0.1 is 10 % more, below 0.1 is 10 % less.",
+            ),
             "for": {
                 "type": "string",
                 "pattern": "^0*[1-9][0-9]* windows?$",

@@ -28,6 +28,8 @@ _PLANNED = (
     "calibration_error", "mae", "rmse", "mape", "smape", "r2", "bias",
 )  # fmt: skip
 METRICS = tuple(dict.fromkeys((*_PLANNED, *COMPUTED, *METRIC_PARAMS)))
+MISSING_RATE = "missing_rate:"
+"""What the name of a feature follows where a threshold is about its missing values."""
 
 FAIRNESS_METRICS = (
     "demographic_parity", "equal_opportunity", "equalized_odds", "predictive_parity",

@@ -39,6 +39,9 @@ GOOD = [
     "model: m\nmetrics: [{name: f_beta, beta: 2}, {name: f_beta, beta: 0.5}]",
     "model: m\nthresholds: [{metric: recall, below: 0.6, clear: 0.7, min_samples: 1}]",
     "model: m\nthresholds: [{metric: mae, above: 5, relative: last_week, for: 1 window, name: a}]",
+    "model: m\nthresholds: [{metric: 'missing_rate:amount', above: 0.1}]",
+    "model: m\nthresholds: [{metric: recall, below: 0.1, relative: reference, clear: 0.05}]",
+    "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9, name: b}]",
     "model: m\ndrift: {false_alarms: 0.5 per month, detectors: [adwin, page_hinkley]}",
     "model: m\ndrift: {false_alarms: 10 per day, detectors: adwin}",
 ]  # fmt: skip
@@ -82,6 +85,8 @@ BAD = [
     "model: m\nthresholds: [{metric: recall, below: 1, min_samples: 0}]",
     "model: m\nthresholds: [{metric: recall, below: 1, name: drift}]",
     "model: m\nthresholds: [{metric: recall, below: 1, segment: a}]",
+    "model: m\nthresholds: [{metric: 'missing_rate:', above: 0.1}]",
+    "model: m\nthresholds: [{metric: recall, below: -0.1, relative: reference}]",
     "model: m\ndrift: 1 per week",
     "model: m\ndrift: {false_alarms: 3}",
     "model: m\ndrift: {false_alarms: 0 per week}",
@@ -103,6 +108,8 @@ ONLY_THE_CHECKER = [
     "model: m\nthresholds: [{metric: recall, below: 0.5, clear: 0.4}]",
     "model: m\nthresholds: [{metric: mae, above: 5, clear: 6}]",
     "model: m\nthresholds: [{metric: mae, above: 5, name: a}, {metric: r2, below: 0, name: a}]",
+    "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9}]",
+    "model: m\nthresholds: [{metric: mae, below: 0.1, relative: reference, clear: 0.2}]",
 ]
 
 
