@@ -145,6 +145,15 @@ def load(path: Path | None) -> Monitors:
     report = inspect([path])
     if report.problems:
         raise MonitorError(report.problems)
+    return monitors_of(report)
+
+
+def monitors_of(report: Report) -> Monitors:
+    """The monitors of the sound files of a report, with their references.
+
+    Raises:
+        ConfigError: a reference is no profile.
+    """
     specs = {file.model: MonitorSpec(**file.values) for file in report.files}
     references = {
         file.model: load_reference(file.reference)

@@ -125,7 +125,7 @@ def show(summary: Summary, out: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    from streams.cli.alerts import show_table
+    from streams.cli.alert_lines import show_alerts
 
     totals = Table(box=None, show_header=False, pad_edge=False)
     for name, total in summary.totals.items():
@@ -145,6 +145,6 @@ def show(summary: Summary, out: Console) -> None:
                 metrics.add_row(name, metric, f"{value:.6g}")
         out.print(metrics)
     if summary.incidents:
-        show_table(summary.incidents, out)
+        show_alerts(summary.incidents, out, summary.opened)
     else:
         out.print("no alerts")
