@@ -46,7 +46,7 @@ def plot(trials: Sequence[Trial], changed: Sequence[int], path: Path) -> None:
     axes.set_ylabel("delay, in predictions of the model")
     axes.set_title(f"swept: {', '.join(trials[0].setting)}" if trials else "")
     axes.set_xlim(left=-0.3, right=max((t.before for t in trials), default=0) * 1.15 + 1)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.1)  # room for the names
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, alpha=0.3)
     axes.legend(title="change at (UTC)", fontsize=8)
