@@ -26,6 +26,6 @@ METRICS: Mapping[str, Metric[Any]] = MappingProxyType({m.name: m for m in _METRI
 
 def metrics_of(spec: MonitorSpec, task: Task) -> list[Metric[Any]]:  # Any: as above
     """The metrics of a monitor: those its specification names and its task has, or all of these."""
-    names = METRICS if spec.metrics is None else spec.metrics
+    names = METRICS if spec.metrics is None else [metric.name for metric in spec.metrics]
     chosen = [METRICS[name] for name in names if name in METRICS]
     return [metric for metric in chosen if task in metric.tasks]

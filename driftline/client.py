@@ -41,7 +41,8 @@ class Client:
     Args:
         bootstrap: Kafka's `host:port`; needs `pip install driftline[client]`.
         transport: instead of Kafka; `MemoryTransport` in your tests.
-        topic_prefix: topics are `PREFIX.predictions` and `PREFIX.labels`.
+        topic_prefix: put before both topics' whole names, as a worker's setting of this name is:
+            `eu.` makes `eu.driftline.predictions` and `eu.driftline.labels`.
         kafka: librdkafka's settings, for TLS, SASL and the like.
         max_queue_rows: rows that wait in this process at most; the next are dropped and counted.
         max_queue_bytes: likewise in bytes, about.
@@ -62,7 +63,7 @@ class Client:
         bootstrap: str | None = None,
         *,
         transport: Transport | None = None,
-        topic_prefix: str = "driftline",
+        topic_prefix: str = "",
         kafka: Mapping[str, Any] | None = None,
         max_queue_rows: int = 100_000,
         max_queue_bytes: int = 64 * MIB,
@@ -77,7 +78,7 @@ class Client:
             from driftline.transports.kafka import KafkaTransport  # noqa: PLC0415  only if needed
 
             transport = KafkaTransport(str(bootstrap), kafka)
-        self._topics = f"{topic_prefix}.predictions", f"{topic_prefix}.labels"
+        self._topics = f"{topic_prefix}driftline.predictions", f"{topic_prefix}driftline.labels"
         self._outbox = Outbox(
             transport,
             self._topics,

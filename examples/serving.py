@@ -30,7 +30,7 @@ def model(features: dict[str, float | str]) -> float:
     return min(0.99, float(features["amount"]) / 200)
 
 
-def main(bootstrap: str, count: int | None = None, topic_prefix: str = "driftline") -> None:
+def main(bootstrap: str, count: int | None = None, topic_prefix: str = "") -> None:
     """Serves, and learns the truth about each payment fifty payments later."""
     dice = random.Random(7)
     unknown: deque[tuple[str, str]] = deque()

@@ -145,6 +145,12 @@ class Document:
             return None
         return value
 
+    def entries(self, node: Node) -> list[Node]:
+        """The entries of a list; a problem, and none, where there is no list."""
+        if node.items is None:
+            self.problem(node, "expected a list; begin each entry with `- `")
+        return node.items or []
+
     def strings(self, node: Node) -> list[str]:
         """A list of texts without repeats; a single text counts as a list of one."""
         out: dict[str, None] = {}
@@ -155,6 +161,14 @@ class Document:
             elif text is not None:
                 out[text] = None
         return list(out)
+
+
+def required(document: Document, node: Node, *names: str) -> bool:
+    """Whether a mapping has these keys; each that is missing is a problem."""
+    missing = [name for name in names if name not in (node.fields or {})]
+    for name in missing if node.fields is not None else ():
+        document.problem(node, f"`{name}` is missing")
+    return not missing
 
 
 def suggestion(name: str, options: Iterable[str]) -> str:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from detectors.registry import METRICS as COMPUTED
-from driftline.alerts import Kind, Severity
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX, is_name
-from streams.document import Document, Node, Problem
-
-KINDS = get_args(Kind)
-SEVERITIES = get_args(Severity)
-TASKS = ("binary", "multiclass", "regression")
-METRICS = (
-    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "fbeta", "specificity",
-    "false_negative_rate", "false_positive_rate", "mcc", "log_loss", "brier", "roc_auc", "pr_auc",
-    "calibration_error", "top_k", "mae", "rmse", "mape", "smape", "r2", "bias", "quantile_loss",
-    "cost",
-)  # fmt: skip
-FAIRNESS_METRICS = (
-    "demographic_parity", "equal_opportunity", "equalized_odds", "predictive_parity",
-    "false_positive_parity",
-)  # fmt: skip
-MIN_WINDOW_MS = 1_000
-MIN_WARMUP = 100
-
-NOT_YET = ("fairness", "thresholds", "drift", "alerts", "remediation")
-"""Keys that are checked and kept, but do not change anything in this version."""
+from streams import monitor_rules
+from streams.document import Document, Node, Problem, required
+from streams.monitor_words import (
+    FAIRNESS_METRICS,
+    KEYS,
+    KINDS,
+    METRIC_PARAMS,
+    MIN_WARMUP,
+    MIN_WINDOW_MS,
+    MODES,
+    NOT_YET,
+    SEVERITIES,
+    TASKS,
+)
 
 Values = dict[str, Any]  # Any: each key has a type of its own
 
@@ -73,8 +65,8 @@ class _Reader:
             "reference": self._reference,
             "fairness": lambda node: self._each(node, self._fairness),
             "metrics": self._metrics,
-            "thresholds": lambda node: self._each(node, self._threshold),
-            "drift": self._drift,
+            "thresholds": self._thresholds,
+            "drift": lambda node: self.values.update(monitor_rules.drift(self.document, node)),
             "alerts": self._alerts,
             "remediation": lambda node: self._each(node, self._remediation),
         }
@@ -99,9 +91,7 @@ class _Reader:
             self.values[name] = value
 
     def _each(self, node: Node, read: Callable[[Node], None]) -> None:
-        if node.items is None:
-            self.document.problem(node, "expected a list; begin each entry with `- `")
-        for item in node.items or []:
+        for item in self.document.entries(node):
             read(item)
 
     def _model(self, node: Node) -> None:
@@ -130,7 +120,7 @@ class _Reader:
         if node.text == "none":
             self._note(node, "labels")
             return
-        fields = self.document.mapping(node, ("horizon", "sample"))
+        fields = self.document.mapping(node, KEYS["labels"])
         if "horizon" in fields:
             self._keep("horizon_ms", self.document.duration(fields["horizon"], least_ms=1_000))
         if "sample" in fields:
@@ -138,7 +128,7 @@ class _Reader:
             self._note(fields["sample"], "labels")
 
     def _windows(self, node: Node) -> None:
-        fields = self.document.mapping(node, ("size", "lateness"))
+        fields = self.document.mapping(node, KEYS["windows"])
         if "size" in fields:
             size = self.document.duration(fields["size"], least_ms=MIN_WINDOW_MS)
             self._keep("window_ms", size)
@@ -167,8 +157,8 @@ class _Reader:
             self.document.problem(node, f"no such file: {path}; {advice}")
 
     def _fairness(self, node: Node) -> None:
-        fields = self.document.mapping(node, ("group", "metrics", "tolerance"))
-        self._required(node, fields, "group")
+        fields = self.document.mapping(node, KEYS["fairness"])
+        required(self.document, node, "group")
         if "group" in fields:
             self.document.string(fields["group"])
         if "metrics" in fields:
@@ -178,68 +168,27 @@ class _Reader:
             self.document.number(fields["tolerance"], least=0)
 
     def _metrics(self, node: Node) -> None:
-        found: list[str] = []
-        self._each(node, lambda item: self._metric(item, found))
-        self._keep("metrics", tuple(found))
+        found = monitor_rules.metrics(self.document, node)
+        self._keep("metrics", found)
+        for metric in found:
+            if metric.name not in COMPUTED and metric.name not in METRIC_PARAMS:
+                text = f"{metric.name} is not computed in this version"
+                problem = Problem(self.document.file, node.line, node.column, node.path, text)
+                self.notes.append(problem)
 
-    def _metric(self, node: Node, found: list[str]) -> None:
-        name: str | None
-        if node.fields is None:
-            name = self.document.choice(node, METRICS)
-        else:
-            self._required(node, node.fields, "name")
-            name = None
-            for key, child in node.fields.items():
-                if key == "name":
-                    name = self.document.choice(child, METRICS)
-                else:
-                    self.document.number(child)
-        if name is None:
-            return
-        if node.fields is None and name in COMPUTED:
-            found.append(name)
-        else:
-            self._note(node, "metrics")
-
-    def _threshold(self, node: Node) -> None:
-        allowed = ("name", "metric", "above", "below", "for", "severity", "segment")
-        fields = self.document.mapping(node, allowed)
-        self._required(node, fields, "metric")
-        if ("above" in fields) == ("below" in fields):
-            self.document.problem(node, "give exactly one of `above` and `below`")
-        for name in ("above", "below"):
-            if name in fields:
-                self.document.number(fields[name])
-        if "for" in fields:
-            self._for(fields["for"])
-        if "severity" in fields:
-            self.document.choice(fields["severity"], SEVERITIES)
-
-    def _for(self, node: Node) -> None:
-        text = self.document.string(node) or ""
-        count, _, unit = text.partition(" ")
-        if unit not in {"window", "windows"} or not count.isdecimal() or int(count) < 1:
-            self.document.problem(node, f"{text!r}: write a number of windows, as `2 windows`")
-
-    def _drift(self, node: Node) -> None:
-        fields = self.document.mapping(node, ("false_alarms",))
-        if "false_alarms" in fields:
-            text = self.document.string(fields["false_alarms"]) or ""
-            match = re.fullmatch(r"(\d+(?:\.\d+)?) per (hour|day|week|month|year)", text)
-            if match is None or float(match[1]) <= 0:
-                advice = "write how many per hour, day, week, month or year, as `1 per week`"
-                self.document.problem(fields["false_alarms"], f"{text!r}: {advice}")
+    def _thresholds(self, node: Node) -> None:
+        self._keep("thresholds", monitor_rules.thresholds(self.document, node))
 
     def _alerts(self, node: Node) -> None:
-        fields = self.document.mapping(node, ("notify",))
+        fields = self.document.mapping(node, KEYS["alerts"])
         if "notify" in fields:
             self.document.strings(fields["notify"])
 
     def _remediation(self, node: Node) -> None:
-        fields = self.document.mapping(node, ("on", "do", "mode"))
-        self._required(node, fields, "on", "do")
+        fields = self.document.mapping(node, KEYS["remediation"])
+        required(self.document, node, "on", "do")
         if "on" in fields:
-            on = self.document.mapping(fields["on"], ("kind", "severity", "signal"))
+            on = self.document.mapping(fields["on"], KEYS["remediation.on"])
             if "kind" in on:
                 self.document.choice(on["kind"], KINDS)
             if "severity" in on:
@@ -247,13 +196,7 @@ class _Reader:
         if "do" in fields:
             self.document.string(fields["do"])
         if "mode" in fields:
-            self.document.choice(fields["mode"], ("dry-run", "approve", "auto"))
-
-    def _required(self, node: Node, fields: object, *names: str) -> None:
-        present = fields if isinstance(fields, dict) else {}
-        for name in names:
-            if node.fields is not None and name not in present:
-                self.document.problem(node, f"`{name}` is missing")
+            self.document.choice(fields["mode"], MODES)
 
 
 def read(document: Document, folder: Path) -> MonitorFile | None:

@@ -117,8 +117,8 @@ def inspect(paths: Iterable[Path]) -> Report:
     """
     report = Report()
     seen: dict[str, str] = {}
-    for path in _files(paths):
-        parsed = document.parse(_text(path), str(path))
+    for path in files_of(paths):
+        parsed = document.parse(text_of(path), str(path))
         monitor = monitor_file.read(parsed, path.parent)
         report.problems += parsed.problems
         if monitor is None:
@@ -145,6 +145,15 @@ def load(path: Path | None) -> Monitors:
     report = inspect([path])
     if report.problems:
         raise MonitorError(report.problems)
+    return monitors_of(report)
+
+
+def monitors_of(report: Report) -> Monitors:
+    """The monitors of the sound files of a report, with their references.
+
+    Raises:
+        ConfigError: a reference is no profile.
+    """
     specs = {file.model: MonitorSpec(**file.values) for file in report.files}
     references = {
         file.model: load_reference(file.reference)
@@ -169,7 +178,12 @@ def load_reference(path: Path) -> ReferenceProfile:
         ) from error  # fmt: skip
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The monitor files that paths name, those in a folder by name.
+
+    Raises:
+        UsageError: a path is not there, or a folder has no monitor file.
+    """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -184,7 +198,8 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a monitor file. Raises: ConfigError where it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

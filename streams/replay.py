@@ -7,7 +7,7 @@ files give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -40,6 +40,50 @@ class Sink(Protocol):
         """Takes a window summary."""
 
 
+class Feed:
+    """Files as messages to join, read on the way; with `keep`, once for several runs.
+
+    Args: as of `Replay`.
+    """
+
+    def __init__(
+        self,
+        predictions: Sequence[EventFile],
+        labels: Sequence[EventFile],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.counts = Counts()
+        self._progress = progress
+        self._files = [*predictions, *labels]
+        self._kept: list[Message] | None = None
+        events = chain.from_iterable(predictions)
+        self._sources = [Source("predictions/0", events, self.counts, rank=PREDICTIONS)]
+        if labels:
+            truth = chain.from_iterable(labels)
+            times = PredictionTimes(predictions)
+            self._sources.append(Source("labels/0", truth, self.counts, rank=LABELS, times=times))
+
+    @property
+    def logs(self) -> list[str]:
+        """The names of its source partitions."""
+        return [source.log for source in self._sources]
+
+    def __iter__(self) -> Iterator[Message]:
+        """Yields the messages; a second time only after `keep`."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        for message in merged(self._sources, CHUNK_ROWS):
+            yield message
+            self._progress(sum(file.read_bytes for file in self._files))
+
+    def keep(self) -> list[Message]:
+        """Reads everything into memory, about 250 bytes a row, and returns it."""
+        if self._kept is None:
+            self._kept = list(self)
+        return self._kept
+
+
 class Replay:
     """One run over files. `run` it once; then `counts`, `join` and `detect` say what came of it.
 
@@ -59,39 +103,48 @@ class Replay:
         sink: Sink,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.counts = Counts()
+        self._begin(Feed(predictions, labels, progress), monitors, sink)
+
+    @classmethod
+    def over(cls, feed: Feed, monitors: Monitors, sink: Sink) -> Replay:
+        """A run over a feed, which others may have run over before if it is kept."""
+        run = cls.__new__(cls)
+        run._begin(feed, monitors, sink)  # noqa: SLF001  its own class
+        return run
+
+    def _begin(self, feed: Feed, monitors: Monitors, sink: Sink) -> None:
+        self.counts = feed.counts
         self.join = JoinShard(monitors)
         self.detect = DetectShard(monitors)
         self._monitors = monitors
         self._sink = sink
-        self._progress = progress
-        self._files = [*predictions, *labels]
-        events = chain.from_iterable(predictions)
-        self._sources = [Source("predictions/0", events, self.counts, rank=PREDICTIONS)]
-        if labels:
-            truth = chain.from_iterable(labels)
-            times = PredictionTimes(predictions)
-            self._sources.append(Source("labels/0", truth, self.counts, rank=LABELS, times=times))
+        self._feed = feed
+        self._told = 0  # of the first source
         self._joined = 0
 
     def run(self) -> None:
         """Reads all files, then lets the clock run on until every window has closed."""
-        for message in merged(self._sources, CHUNK_ROWS):
+        reached: list[int] = []
+        for message in self._feed:
+            if message.header.log == self._feed.logs[0]:
+                self._told = message.header.to
             self._step(message)
-            self._progress(sum(file.read_bytes for file in self._files))
-        reached = [s.reached for s in self._sources if s.reached is not None]
+            reached = list(message.arrivals.values())
         if reached:
             models = {subject.partition("@")[0] for subject in self.detect.subjects}
             end = max(reached) + self._monitors.settle_ms(sorted(models))
-            arrivals = {source.log: end for source in self._sources}
-            self._step(Message(self._sources[0].header(), arrivals))
+            self._step(Message(self._nothing(), dict.fromkeys(self._feed.logs, end)))
+
+    def _nothing(self) -> Header:
+        """The header of a message without rows."""
+        return Header(self._feed.logs[0], self._told, self._told)
 
     def _step(self, message: Message) -> None:
         """One message through join and detect, and what join left for later."""
         self._detect(self.join.step(message))
         clock = self.join.clock.now
         while clock is not None and (self.join.passed is None or self.join.passed < clock):
-            self._detect(self.join.step(Message(self._sources[0].header())))
+            self._detect(self.join.step(Message(self._nothing())))
 
     def _detect(self, frames: list[Frame]) -> None:
         for frame in frames:

@@ -21,8 +21,9 @@ ALL_TIME = "all"
 
 @dataclass(slots=True)
 class Incident:
-    """One alert's history: its latest state, and the worst severity that it had."""
+    """One alert's history: first and latest state, and the worst severity that it had."""
 
+    opened: Alert
     alert: Alert
     worst: str
 
@@ -45,6 +46,8 @@ class Summary:
     events: int
     seconds: float
     """Wall time, for throughput only."""
+    opened: dict[tuple[str, str], Alert] = field(default_factory=dict)
+    """(fingerprint, `started_at`) -> how the incident looked at first."""
 
     @property
     def incidents(self) -> list[Alert]:
@@ -107,7 +110,9 @@ class Results:
         key = alert.fingerprint, alert.started_at
         known = self.latest.get(key)
         severities = [alert.severity] if known is None else [alert.severity, known.worst]
-        self.latest[key] = Incident(alert, max(severities, key=SEVERITIES.index))
+        self.latest[key] = Incident(
+            alert if known is None else known.opened, alert, max(severities, key=SEVERITIES.index)
+        )
         self._write(0, alert)
 
     def window(self, window: WindowSummary) -> None:
@@ -150,4 +155,5 @@ def summarise(run: Replay, results: Results, *, seconds: float) -> Summary:
         subjects=subjects,
         events=run.counts.predictions + run.counts.labels,
         seconds=seconds,
+        opened={key: incident.opened for key, incident in results.latest.items()},
     )

@@ -17,14 +17,9 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
-
-    from rich.console import Console
+    from collections.abc import Callable, Hashable, Iterable
 
     from driftline.alerts import Alert
-
-STYLES = {"critical": "bold red", "warning": "yellow", "info": "blue"}
-COLUMNS = ("since", "severity", "kind", "subject", "signal", "status")
 
 
 def alerts(
@@ -103,32 +98,10 @@ def show(found: Iterable[Alert], *, as_json: bool) -> None:
     """Prints alerts to stdout: full states as JSON lines, or two lines each for people."""
     from msgspec import to_builtins
 
+    from streams.cli.alert_lines import show_alerts
+
     if as_json:
         for alert in found:
             print_json(to_builtins(alert))
     else:
-        show_table(list(found), console())
-
-
-def show_table(found: Sequence[Alert], out: Console) -> None:
-    """Prints alerts as a table; what an alert says stands below it, so that it may be long."""
-    from rich.text import Text
-
-    rows = [_cells(alert) for alert in found]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for alert, cells in zip(found, rows, strict=True):
-        line = Text()
-        for name, cell, width in zip(COLUMNS, cells, widths, strict=True):
-            style = STYLES[alert.severity] if name == "severity" else ""
-            line.append(cell.ljust(width + 2), style)
-        line.rstrip()
-        out.print(line, soft_wrap=True)
-        out.print(Text(f"  {alert.summary}", "dim"), soft_wrap=True)
-
-
-def _cells(alert: Alert) -> list[str]:
-    """One text per column."""
-    status = alert.status if alert.status == "firing" else f"{alert.status} ({alert.reason})"
-    since = alert.started_at[:16].replace("T", " ")
-    subject = f"{alert.model}@{alert.version}"
-    return [since, alert.severity, alert.kind, subject, alert.signal, status]
+        show_alerts(list(found), console())

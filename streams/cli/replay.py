@@ -48,6 +48,25 @@ def replay(
             help="Exit with 1 if an alert of this severity (or above), or of this kind, opened.",
         ),
     ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="KEY=VALUE,...",
+            help="Replay once per value of a monitor file's key, such as drift.false_alarms=0.1,1."
+            " Repeatable: every combination.",
+        ),
+    ] = None,
+    change_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--change-at", metavar="TIME", help="With --sweep: when something changed. Repeatable."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="With --sweep: write a PNG of delay against false alarms."),
+    ] = None,
     mapping: MapOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,16 +74,23 @@ def replay(
 
     No Kafka: for tuning thresholds before going live, and for looking at history.
     """
+    from streams.cli.sweep import run_sweep
     from streams.files import EventFile, total_bytes
     from streams.replay import Replay
     from streams.replay_summary import Results, summarise
     from streams.tables import ColumnMap
 
     wanted = conditions(fail_on or [])
-    monitors = _monitors(config)
     columns = ColumnMap.parse(mapping or [])
     files = [EventFile(path, columns=columns) for path in predictions]
     more = [EventFile(path, columns=columns, role="labels") for path in labels or []]
+    if sweep:
+        _alone(alerts=alerts, windows=windows, fail_on=fail_on)
+        given = sweep, change_at or []
+        run_sweep((files, more), config, given, plot, as_json=as_json)
+        return
+    _alone(needs="--sweep", change_at=change_at, plot=plot)
+    monitors = _monitors(config)
     started = time.perf_counter()
     with ExitStack() as stack:
         sink = stack.enter_context(Results(alerts, windows))
@@ -111,6 +137,17 @@ def matches(incident: Any, wanted: tuple[set[str], set[str]]) -> bool:  # Any: s
     return incident.alert.kind in kinds or incident.worst in severities
 
 
+def _alone(needs: str = "", **options: object) -> None:
+    """Refuses options that would do nothing: those of one replay in a sweep, and the reverse."""
+    from driftline.errors import UsageError
+
+    for name, value in options.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            why = f"needs {needs}" if needs else "is for one replay, not for --sweep"
+            raise UsageError(f"{option} {why}")
+
+
 def _monitors(config: Path | None) -> Monitors:
     from streams.monitors import inspect, load
 
@@ -125,7 +162,7 @@ def show(summary: Summary, out: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    from streams.cli.alerts import show_table
+    from streams.cli.alert_lines import show_alerts
 
     totals = Table(box=None, show_header=False, pad_edge=False)
     for name, total in summary.totals.items():
@@ -145,6 +182,6 @@ def show(summary: Summary, out: Console) -> None:
                 metrics.add_row(name, metric, f"{value:.6g}")
         out.print(metrics)
     if summary.incidents:
-        show_table(summary.incidents, out)
+        show_alerts(summary.incidents, out, summary.opened)
     else:
         out.print("no alerts")

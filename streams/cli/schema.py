@@ -14,14 +14,15 @@ def schema(
         Path | None, typer.Option("--out", help="Write NAME.schema.json files to this folder.")
     ] = None,
 ) -> None:
-    """Prints JSON Schemas of the contract."""
+    """Prints JSON Schemas: of the contract, and of monitor files for editors (`monitor`)."""
     import json
 
     from driftline.errors import UsageError
     from driftline.schema import schemas
     from streams.document import suggestion
+    from streams.monitor_schema import NAME, monitor_schema
 
-    found = schemas()
+    found = {**schemas(), NAME: monitor_schema()}
     if name is not None:
         if name not in found:
             raise UsageError(f"no schema {name!r}; {suggestion(name, found)}")

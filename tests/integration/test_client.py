@@ -41,7 +41,7 @@ def read_all(read_topic, topic, rows, timeout=30.0):
 
 
 def test_everything_logged_arrives_once(broker, topics, topic_prefix, read_topic):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     client = Client(broker.bootstrap, topic_prefix=prefix)
     singles = []
     for i in range(500):
@@ -60,7 +60,7 @@ def test_everything_logged_arrives_once(broker, topics, topic_prefix, read_topic
 
 
 def test_a_single_event_is_keyed_by_its_id_and_a_batch_by_nothing(broker, topics, read_topic):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     with Client(broker.bootstrap, topic_prefix=prefix) as client:
         pid = client.log_prediction(**MODEL, features={"x": 1.0}, prediction=1)
         assert client.flush(30)
@@ -71,7 +71,7 @@ def test_a_single_event_is_keyed_by_its_id_and_a_batch_by_nothing(broker, topics
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd", "gzip", "snappy", "none"])
 def test_every_codec_of_kafka_may_be_chosen(broker, topics, read_topic, codec):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     with Client(broker.bootstrap, topic_prefix=prefix, kafka={"compression.type": codec}) as client:
         client.log_batch(**MODEL, frame={"x": [1.0] * 2_000}, prediction=[1] * 2_000)
         assert client.flush(30)
@@ -101,7 +101,7 @@ os.wait()
 def test_what_was_logged_before_the_end_of_parent_and_child_is_sent_at_exit(
     broker, topics, read_topic
 ):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     subprocess.run(
         [sys.executable, "-c", PROGRAM, broker.bootstrap, prefix], timeout=60, check=True
     )
@@ -110,7 +110,7 @@ def test_what_was_logged_before_the_end_of_parent_and_child_is_sent_at_exit(
 
 
 def test_the_serving_example_serves(broker, topics, read_topic, capsys):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     script = Path(__file__).parents[2] / "examples" / "serving.py"
     runpy.run_path(str(script))["main"](broker.bootstrap, 120, prefix)
     assert "delivered=190" in capsys.readouterr().out  # 120 predictions and 70 labels
@@ -119,7 +119,7 @@ def test_the_serving_example_serves(broker, topics, read_topic, capsys):
 
 @pytest.mark.needs("restart")
 def test_a_broker_that_goes_away_and_comes_back_costs_nothing_but_time(broker, topics, read_topic):
-    prefix = topics.predictions.removesuffix(".predictions")
+    prefix = topics.predictions.removesuffix("driftline.predictions")
     with Client(broker.bootstrap, topic_prefix=prefix) as client:
         ids = [client.log_prediction(**MODEL, features={"x": 1.0}, prediction=1)]
         assert client.flush(30)

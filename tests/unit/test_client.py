@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from driftline import Client, MemoryTransport, decode
 from driftline.client import Stats
 from driftline.rules import MAX_MESSAGE_BYTES, MAX_ROWS
+from streams.topics import Topics
 
 MODEL = {"model": "fraud", "version": "2026-11-01"}
 TS = 1_793_500_000_123
@@ -398,14 +399,13 @@ def test_a_client_needs_exactly_one_way_out(transport):
         Client("localhost:9092", transport=transport)
 
 
-def test_topics_take_a_prefix(transport):
-    with Client(transport=transport, topic_prefix="eu.driftline") as client:
+@pytest.mark.parametrize("prefix", ["", "eu.", "t1-"])
+def test_a_prefix_makes_the_topics_that_a_worker_with_the_same_prefix_reads(transport, prefix):
+    with Client(transport=transport, topic_prefix=prefix) as client:
         client.log_prediction(**MODEL, features={}, prediction=1)
         client.log_label("p", 1)
-    assert {m.topic for m in transport.messages} == {
-        "eu.driftline.predictions",
-        "eu.driftline.labels",
-    }
+    read = Topics(prefix=prefix)
+    assert {m.topic for m in transport.messages} == {read.predictions, read.labels}
 
 
 def test_many_threads_lose_nothing(transport):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
-from detectors.spec import MonitorSpec
+from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
 
@@ -53,18 +53,62 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         lateness_ms=0,
         features=("amount", "country"),
         segments=("region", "country"),
-        metrics=("accuracy", "precision"),
+        metrics=(
+            MetricSpec("accuracy"),
+            MetricSpec("precision"),
+            MetricSpec("cost", {"fn": 500.0, "fp": 5.0}),
+        ),
+        thresholds=(
+            Threshold(metric="false_negative_rate", above=0.15, for_windows=2, severity="critical"),
+        ),
+        false_alarms=1.0,
         warmup=500,
     )
+
+
+def test_a_threshold_is_read_field_by_field(tmp_path: Path):
+    text = (
+        "model: m\nthresholds: [{name: late, metric: 'missing_rate:amount', above: 0.5,"
+        " relative: last_week, for: 3 windows, clear: 0.2, min_samples: 7, severity: info}]"
+    )
+    assert load(write(tmp_path, text)).spec("m").thresholds == (
+        Threshold(
+            name="late",
+            metric="missing_rate:amount",
+            above=0.5,
+            relative="last_week",
+            for_windows=3,
+            clear=0.2,
+            min_samples=7,
+            severity="info",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "per_week"),
+    [
+        ("1 per hour", 168.0),
+        ("2 per day", 14.0),
+        ("0.5 per week", 0.5),
+        ("1 per month", 7 * 12 / 365.25),
+        ("1 per year", 7 / 365.25),
+    ],
+)
+def test_false_alarms_are_counted_per_week(tmp_path: Path, written: str, per_week: float):
+    path = write(tmp_path, f"model: m\ndrift: {{false_alarms: {written}, detectors: [adwin]}}")
+    spec = load(path).spec("m")
+    assert spec.false_alarms == pytest.approx(per_week, rel=1e-12)
+    assert spec.detectors == ("adwin",)
 
 
 def test_what_is_not_in_force_yet_is_kept_and_said(tmp_path: Path):
     report = inspect([write(tmp_path, FULL)])
     assert report.problems == []
     assert {note.path for note in report.notes} == {
-        "fairness", "metrics[2]", "thresholds", "drift", "alerts", "remediation"
+        "fairness", "alerts", "remediation"
     }  # fmt: skip
-    assert report.files[0].later["drift"] == {"false_alarms": "1 per week"}
+    assert report.files[0].later["alerts"] == {"notify": ["oncall", "team-mail"]}
 
 
 def test_without_a_file_a_model_has_the_defaults():
@@ -116,6 +160,58 @@ def test_without_a_file_a_model_has_the_defaults():
         (
             "model: m\ndrift: {false_alarms: 3}",
             "m.yaml:2:23: drift.false_alarms: '3': write how many",
+        ),
+        (
+            "model: m\ndrift: {detectors: [adwn]}",
+            "m.yaml:2:20: drift.detectors[0]: 'adwn' is not known; did you mean `adwin`?",
+        ),
+        (
+            "model: m\nmetrics: [cost]",
+            "m.yaml:2:11: metrics[0]: 'cost' needs its numbers; write {name: cost, fn: 500, fp: 5}",
+        ),
+        (
+            "model: m\nmetrics: [{name: cost, fn: 1}]",
+            "m.yaml:2:11: metrics[0]: `fp` is missing; write {name: cost, fn: 500, fp: 5}",
+        ),
+        (
+            "model: m\nmetrics: [{name: f_beta, bta: 2, beta: 2}]",
+            "m.yaml:2:31: metrics[0].bta: unknown key for 'f_beta'; did you mean `beta`?",
+        ),
+        (
+            "model: m\nmetrics: [{name: recall, k: 2}]",
+            "m.yaml:2:29: metrics[0].k: unknown key for 'recall'; it takes no numbers",
+        ),
+        (
+            "model: m\nmetrics: [{name: quantile_loss, quantile: 90}]",
+            "m.yaml:2:43: metrics[0].quantile: 90 is no quantile; write one between 0 and 1",
+        ),
+        (
+            "model: m\nthresholds: [{metric: mae, above: 5, clear: 6}]",
+            "m.yaml:2:46: thresholds[0].clear: 6 is beyond `above`; write at most 5",
+        ),
+        (
+            "model: m\nthresholds: [{metric: r2, below: 0.5, clear: 0.4}]",
+            "m.yaml:2:47: thresholds[0].clear: 0.4 is beyond `below`; write at least 0.5",
+        ),
+        (
+            "model: m\nthresholds: [{metric: r2, below: -1, relative: last_week}]",
+            "m.yaml:2:34: thresholds[0].below: -1 is out of range; at least 0",
+        ),
+        (
+            "model: m\nthresholds: [{metric: r2, below: 0, relative: referenc}]",
+            "m.yaml:2:47: thresholds[0].relative: 'referenc' is not known; did you mean `reference`?",
+        ),
+        (
+            "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9}]",
+            "m.yaml:2:39: thresholds[1]: two thresholds are called 'mae'; a second limit of a metric",
+        ),
+        (
+            "model: m\nthresholds: [{metric: mae, above: 5, name: drift}]",
+            "m.yaml:2:44: thresholds[0].name: `drift` is the rule of drift alerts; choose another",
+        ),
+        (
+            "model: m\nthresholds: [{metric: missing_rat:x, above: 5}]",
+            "m.yaml:2:23: thresholds[0].metric: 'missing_rat:x' is not known; ",
         ),
         ("model: m\nfairness: {group: a}", "m.yaml:2:11: fairness: expected a list"),
         ("model: m\nremediation: [{do: x}]", "m.yaml:2:15: remediation[0]: `on` is missing"),

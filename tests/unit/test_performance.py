@@ -21,7 +21,7 @@ from detectors.performance.confusion import (
 )
 from detectors.performance.regression import NumberEntries, Residuals
 from detectors.registry import METRICS, metrics_of
-from detectors.spec import MonitorSpec
+from detectors.spec import MetricSpec, MonitorSpec
 
 NAMES = ["_other", "a", "b", "c"]
 
@@ -155,5 +155,5 @@ def test_the_metrics_of_a_monitor_are_those_of_its_task():
     assert [m.name for m in metrics_of(MonitorSpec(model="m"), "regression")] == [
         *("mae", "rmse", "bias", "r2")
     ]
-    chosen = MonitorSpec(model="m", metrics=("f1", "mae", "accuracy"))
+    chosen = MonitorSpec(model="m", metrics=tuple(map(MetricSpec, ("f1", "mae", "accuracy"))))
     assert [m.name for m in metrics_of(chosen, "binary")] == ["f1", "accuracy"]
