@@ -54,9 +54,9 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         features=("amount", "country"),
         segments=("region", "country"),
         metrics=(
-            MetricSpec("accuracy"),
-            MetricSpec("precision"),
-            MetricSpec("cost", {"fn": 500.0, "fp": 5.0}),
+            MetricSpec(name="accuracy"),
+            MetricSpec(name="precision"),
+            MetricSpec(name="cost", params={"fn": 500.0, "fp": 5.0}),
         ),
         thresholds=(
             Threshold(metric="false_negative_rate", above=0.15, for_windows=2, severity="critical"),
