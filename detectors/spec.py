@@ -46,7 +46,7 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name or self.metric
 
 
-class MetricSpec(Struct, frozen=True, forbid_unknown_fields=True):
+class MetricSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A metric to compute: its name, and its parameters such as {"fn": 500, "fp": 5} of `cost`."""
 
     name: str

@@ -155,5 +155,7 @@ def test_the_metrics_of_a_monitor_are_those_of_its_task():
     assert [m.name for m in metrics_of(MonitorSpec(model="m"), "regression")] == [
         *("mae", "rmse", "bias", "r2")
     ]
-    chosen = MonitorSpec(model="m", metrics=tuple(map(MetricSpec, ("f1", "mae", "accuracy"))))
+    chosen = MonitorSpec(
+        model="m", metrics=tuple(MetricSpec(name=name) for name in ("f1", "mae", "accuracy"))
+    )
     assert [m.name for m in metrics_of(chosen, "binary")] == ["f1", "accuracy"]
