@@ -14,16 +14,19 @@ from detectors.api import Floats
 from detectors.arrays import dump_array, load_array
 from detectors.classes import Key
 from detectors.drift.page_hinkley import PageHinkley
+from detectors.error_bank import ErrorBank
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.feed import RankFeed, to_ticks
 from detectors.findings import Finding
 from detectors.performance.confusion import ClassEntries, Confusion
 from detectors.performance.regression import NumberEntries
+from detectors.plan import WEAK_BELOW, Plan
 from detectors.profiling import error_reference
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import Ring
 from detectors.scoring import Entries, Outcomes, Tally, add
-from detectors.watch import Watch
+from detectors.spec import MonitorSpec
+from detectors.watch import Verdict, Watch
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef
 
@@ -106,7 +109,21 @@ class Concept:
         self.warmup = max(warmup, 1)
         self.ring = Ring(HELD)
         self.detectors = None if reference is None else _Detectors.new(reference)
+        self.bank: ErrorBank | None = None
+        self._plan, self._opens = Plan(), True
         self._learning: list[Labelled] = []
+
+    def watch_with(self, plan: Plan, spec: MonitorSpec) -> None:
+        """Watches the error with the bank, once there is a reference for it."""
+        self._plan, self._opens = plan, "adwin" in spec.detectors
+        if self.detectors is not None:
+            self.bank = ErrorBank.of(self.detectors.reference, plan)
+
+    def go_on_with(self, plan: Plan, spec: MonitorSpec, dumped: Mapping[str, Any]) -> None:
+        """As `watch_with`, from where the bank stood in what `dump` returned."""
+        self.watch_with(plan, spec)
+        if self.bank is not None and dumped["bank"] is not None:
+            self.bank.restore(dumped["bank"])
 
     @property
     def reference(self) -> ErrorReference | None:
@@ -146,6 +163,7 @@ class Concept:
         regression = first.dtype == np.float64
         self.detectors = _Detectors.new(error_reference(error, first if regression else None))
         self.detectors.feed.update(self.detectors.ticks(error))  # a past, without news
+        self.bank = ErrorBank.of(self.detectors.reference, self._plan)
         self._learning = []
 
     def _watch(
@@ -170,6 +188,12 @@ class Concept:
             for row, signal, name in found
         ]
         errors = ErrorSignal(history, detectors.reference)
+        if self.bank is not None:
+            yield from self._banked(
+                self.bank, errors, rows, lambda row: key_of(int(at[row])), detections
+            )
+            if not self._opens:
+                return
         adwin, size = detectors.feed.adwin, detectors.feed.size
         detector = DetectorRef(adwin.name, {**adwin.params, "mean_of": size})
         end, changes = begin + len(rows), [begin + row for row in fired]
@@ -177,6 +201,42 @@ class Concept:
             row = verdict.row - begin
             place = Place(key_of(int(at[row])), int(rows.arrival[row]), int(rows.ts[row]))
             yield finding(errors, verdict, detector, place)
+
+    @staticmethod
+    def _banked(
+        bank: ErrorBank,
+        errors: ErrorSignal,
+        rows: Labelled,
+        key_of: Callable[[int], Key],
+        detections: list[Detection],
+    ) -> Iterator[Finding]:
+        """What the bank tells of these rows, the last ones held."""
+        history = errors.history
+        start = history.first + len(history.columns["ts"]) - len(rows)
+        offset = start - bank.tests.rows  # rows before the bank began
+        for moment in bank.step(history, len(rows)):
+            row = moment.row + offset - start
+            place = Place(key_of(row), int(rows.arrival[row]), int(rows.ts[row]))
+            if moment.state in ("opened", "immaterial"):
+                told = bank.name if moment.state == "opened" else f"{bank.name}_immaterial"
+                detections.append(Detection(place.arrival, place.ts, SIGNAL, told))
+            if moment.state == "immaterial":
+                continue
+            over = moment.state == "closed"
+            verdict = Verdict(
+                "recovered" if over else "changed", moment.row + offset, moment.first + offset
+            )
+            level = bank.level
+            beyond = ""
+            if moment.turn is not None:
+                level = moment.turn.log_evidence, moment.turn.log_threshold
+                beyond = f"; log evidence {level[0]:.0f}, threshold {level[1]:.1f}"
+            if bank.reference.n < WEAK_BELOW:
+                beyond += f"; weak reference ({bank.reference.n:,} labels)"
+            detector = DetectorRef(bank.name, {"log_threshold": round(level[1], 6)})
+            told_now = finding(errors, verdict, detector, place, since=moment.since, beyond=beyond)
+            if over or bank.episodes.worse(SIGNAL, told_now.severity):
+                yield told_now
 
     def recent(self, tally: Tally) -> Tally:
         """The tally with the last 1,000 labels added."""
@@ -213,6 +273,8 @@ class Concept:
         if self.detectors is None:
             return {}
         shown = {(signal, page.name): page.statistic for signal, page in self._pages().items()}
+        if self.bank is not None:
+            shown[SIGNAL, self.bank.name] = self.bank.level[0]
         return shown | {(SIGNAL, "adwin"): self.detectors.feed.adwin.statistic}
 
     def dump(self) -> dict[str, Any]:
@@ -226,6 +288,7 @@ class Concept:
                 for part in self._learning
             ],
             "reference": None if d is None else msgspec.to_builtins(d.reference),
+            "bank": None if self.bank is None else self.bank.dump(),
             "feed": None if d is None else d.feed.dump(),
             "watch": None if d is None else d.watch.dump(),
             "pages": {signal: page.dump() for signal, page in self._pages().items()},

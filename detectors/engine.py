@@ -191,9 +191,10 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     state.profile, state.decision = profile, decision
     state.roster.closed = True
     state.table.know(list(decision.classes))
-    state.features = Features(state.roster.names, profile)
+    state.features = Features(state.roster.names, profile, state.spec)
     if profile.error is not None:
         state.concept = Concept(state.spec.warmup, profile.error)
+    state.concept.watch_with(state.features.plan, state.spec)
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)
@@ -209,7 +210,8 @@ def _watch(
     state.counters["new_features"] = len(state.roster.new)
     state.counters["features_over_cap"] = state.roster.over_cap
     observed = observe(rows, state.features.measures)
-    findings += state.features.step(rows, observed, detections)
+    said = (state.decision, state.table.aliases)
+    findings += state.features.step(rows, observed, said, detections)
     ts, arrival = rows.ints("ts"), rows.ints("arrival")
     if state.score is not None:
         scores: Floats = score(rows, state.decision.positive, state.table.aliases)

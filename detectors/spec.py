@@ -14,6 +14,38 @@ HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 
 
+Severity: TypeAlias = Literal["info", "warning", "critical"]
+
+
+class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit that windows are held against; `name` (else the metric's) is the alert's rule.
+
+    Attributes:
+        metric: a metric of the task, or `missing_rate:<feature>`.
+        above, below: it is violated where the value lies beyond; with `relative`, shares of what
+            it is relative to: above .1 is 10 % more than the reference, below .1 is 10 % less.
+        relative: what the limits are shares of; None: they are values of the metric.
+        for_windows: windows in a row that must violate before an alert opens, or not to close it.
+        min_samples: outcomes (predictions for a missing rate) below which a window says nothing.
+        clear: value (or share) that must be reached again to end the alert; None: the limit.
+    """
+
+    metric: str
+    above: float | None = None
+    below: float | None = None
+    relative: Literal["reference", "last_week"] | None = None
+    for_windows: int = 1
+    min_samples: int = 100
+    clear: float | None = None
+    severity: Severity = "warning"
+    name: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """What names its alerts."""
+        return self.name or self.metric
+
+
 class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a monitor may be told about one model; `MonitorSpec(model=...)` are the defaults.
 
@@ -37,6 +69,11 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     features: tuple[str, ...] | None = None
     """Names to watch; None: those of the warm-up or of the reference."""
     segments: tuple[str, ...] = ()
+    false_alarms: float = 1.0
+    """Per week and model version, over all signals; > 0."""
+    detectors: tuple[str, ...] = ()
+    """Registry detectors that may open alerts beside the bank, such as `adwin`."""
+    thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[str, ...] | None = None
     """Names in `detectors.registry.METRICS`; None: the defaults of the task."""
 

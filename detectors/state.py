@@ -191,7 +191,8 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         state.decision = Decision(**dumped["decision"])
     if dumped["profile"] is not None:
         state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
-        state.features = Features.load(dumped["features"], roster.names, state.profile)
+        state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
+        concept.go_on_with(state.features.plan, spec, dumped["concept"])
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
     state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}
