@@ -33,6 +33,7 @@ from detectors.signals import PREFIXES, Observed, Roster, observe, present, scor
 from detectors.spec import MonitorSpec, config_hash
 from detectors.state import SCORE, Learning, MonitorState
 from detectors.summary import summarise
+from detectors.thresholds import Thresholds
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
@@ -48,6 +49,7 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         roster=Roster(spec.features),
         concept=Concept(spec.warmup, None),
         policy=PolicyState(subject, config_hash(spec)),
+        thresholds=Thresholds(spec),
     )
     if reference is not None:
         state.learning = None
@@ -91,6 +93,7 @@ def step(
     publish = partial(_publish, state)
     state.windows.apply(rows, scored, detections, clock, publish)
     state.table.settle()
+    findings += state.take_found()
     findings.sort(key=lambda finding: finding.key)
     return state, findings
 
@@ -133,6 +136,7 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         roster=state.roster,
     )
     state.summaries.append(summary)
+    state.found += state.thresholds.take(summary, at, state.profile)
 
 
 def _predictions(

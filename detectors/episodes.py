@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.bank import Turn
-from detectors.bank.life import FEWEST, WINDOW
+from detectors.bank.life import WINDOW
 from detectors.ring import Ring
 from driftline.alerts import Severity
 
@@ -96,13 +96,14 @@ class Episodes:
 
     def _look(self, name: str, row: int) -> Moment:
         episode = self.open[name]
-        first = max(min(episode.row, row + 1 - FEWEST), row + 1 - WINDOW, 0)
+        first = max(episode.row, row + 1 - WINDOW)
         return Moment(name, "open", row, first, episode.ts, None)
 
     def _turn(self, signal: str, turn: Turn, times: _Times) -> Moment:
         first = max(turn.row + 1 - turn.events, 0)
         since = times.of(turn.since, turn.row)
         if turn.state == "opened":
+            first = max(turn.since, turn.row + 1 - WINDOW)
             self.open[signal] = Episode(turn.since, since)
         elif turn.state == "closed":
             since = self.open.pop(signal, Episode(turn.since, since)).ts

@@ -250,7 +250,7 @@ def test_classes_are_capped():
 
 
 def test_a_drift_opens_one_alert_and_its_end_resolves_it():
-    rows = classifier(1)
+    rows = classifier(1, 16_000)
     run = Run(MonitorSpec(model="m", warmup=500)).step(rows, rows[-1].arrival + 10**9)
     concept = [a for a in run.alerts if a.kind == "concept_drift"]
     feature = [a for a in run.alerts if a.signal == "feature:amount"]
