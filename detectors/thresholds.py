@@ -127,7 +127,7 @@ class Thresholds:
                 return self._finding(threshold, judged, run[-1], at, "changed", profile)
         return None
 
-    def _finding(
+    def _finding(  # noqa: PLR0917  # each is another part of one sentence
         self,
         threshold: Threshold,
         judged: Judged,
