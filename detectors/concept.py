@@ -14,19 +14,19 @@ from detectors.api import Floats
 from detectors.arrays import dump_array, load_array
 from detectors.classes import Key
 from detectors.drift.page_hinkley import PageHinkley
-from detectors.error_bank import ErrorBank
+from detectors.error_bank import ErrorBank, tell
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.feed import RankFeed, to_ticks
 from detectors.findings import Finding
 from detectors.performance.confusion import ClassEntries, Confusion
 from detectors.performance.regression import NumberEntries
-from detectors.plan import WEAK_BELOW, Plan
+from detectors.plan import Plan
 from detectors.profiling import error_reference
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import Ring
 from detectors.scoring import Entries, Outcomes, Tally, add
 from detectors.spec import MonitorSpec
-from detectors.watch import Verdict, Watch
+from detectors.watch import Watch
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef
 
@@ -189,9 +189,8 @@ class Concept:
         ]
         errors = ErrorSignal(history, detectors.reference)
         if self.bank is not None:
-            yield from self._banked(
-                self.bank, errors, rows, lambda row: key_of(int(at[row])), detections
-            )
+            times = rows.ts, rows.arrival
+            yield from tell(self.bank, errors, times, lambda row: key_of(int(at[row])), detections)
             if not self._opens:
                 return
         adwin, size = detectors.feed.adwin, detectors.feed.size
@@ -201,42 +200,6 @@ class Concept:
             row = verdict.row - begin
             place = Place(key_of(int(at[row])), int(rows.arrival[row]), int(rows.ts[row]))
             yield finding(errors, verdict, detector, place)
-
-    @staticmethod
-    def _banked(
-        bank: ErrorBank,
-        errors: ErrorSignal,
-        rows: Labelled,
-        key_of: Callable[[int], Key],
-        detections: list[Detection],
-    ) -> Iterator[Finding]:
-        """What the bank tells of these rows, the last ones held."""
-        history = errors.history
-        start = history.first + len(history.columns["ts"]) - len(rows)
-        offset = start - bank.tests.rows  # rows before the bank began
-        for moment in bank.step(history, len(rows)):
-            row = moment.row + offset - start
-            place = Place(key_of(row), int(rows.arrival[row]), int(rows.ts[row]))
-            if moment.state in ("opened", "immaterial"):
-                told = bank.name if moment.state == "opened" else f"{bank.name}_immaterial"
-                detections.append(Detection(place.arrival, place.ts, SIGNAL, told))
-            if moment.state == "immaterial":
-                continue
-            over = moment.state == "closed"
-            verdict = Verdict(
-                "recovered" if over else "changed", moment.row + offset, moment.first + offset
-            )
-            level = bank.level
-            beyond = ""
-            if moment.turn is not None:
-                level = moment.turn.log_evidence, moment.turn.log_threshold
-                beyond = f"; log evidence {level[0]:.0f}, threshold {level[1]:.1f}"
-            if bank.reference.n < WEAK_BELOW:
-                beyond += f"; weak reference ({bank.reference.n:,} labels)"
-            detector = DetectorRef(bank.name, {"log_threshold": round(level[1], 6)})
-            told_now = finding(errors, verdict, detector, place, since=moment.since, beyond=beyond)
-            if over or bank.episodes.worse(SIGNAL, told_now.severity):
-                yield told_now
 
     def recent(self, tally: Tally) -> Tally:
         """The tally with the last 1,000 labels added."""

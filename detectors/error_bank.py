@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.bank import MIN_REFERENCE, Bank, Rate, Rates, Signal, Turn, signal_of
+from detectors.classes import Key
 from detectors.episodes import Episodes, Moment
-from detectors.plan import ERROR, Plan
+from detectors.error_signal import ErrorSignal, Place, finding
+from detectors.findings import Finding
+from detectors.plan import ERROR, WEAK_BELOW, Plan
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import History
+from detectors.watch import Verdict
+from detectors.windows import Detection
+from driftline.alerts import DetectorRef
+
+Ints: TypeAlias = NDArray[np.int64]
 
 OPENS: Final = "srbins"
 OPENS_RATE: Final = "srbinary"
@@ -68,3 +79,51 @@ class ErrorBank:
         self.tests.restore(dumped["tests"])
         self.tests.retune(self.plan.log_c)
         self.episodes = Episodes.load(dumped["episodes"])
+
+
+def tell(
+    bank: ErrorBank,
+    errors: ErrorSignal,
+    times: tuple[Ints, Ints],
+    key_of: Callable[[int], Key],
+    detections: list[Detection],
+) -> Iterator[Finding]:
+    """What the bank tells of the last rows held; adds to `detections`.
+
+    Args:
+        bank: the bank.
+        errors: the rows held, of which the last ones are new.
+        times: event time and arrival of the new rows, ms.
+        key_of: order key of a new row, by position.
+        detections: where openings are counted.
+    """
+    history, (ts, arrival) = errors.history, times
+    start = history.first + len(history.columns["ts"]) - len(ts)
+    offset = start - bank.tests.rows  # rows before the bank began
+    for moment in bank.step(history, len(ts)):
+        row = moment.row + offset - start
+        place = Place(key_of(row), int(arrival[row]), int(ts[row]))
+        if moment.state in ("opened", "immaterial"):
+            told = bank.name if moment.state == "opened" else f"{bank.name}_immaterial"
+            detections.append(Detection(place.arrival, place.ts, ERROR, told))
+        if moment.state == "immaterial":
+            continue
+        over = moment.state == "closed"
+        verdict = Verdict(
+            "recovered" if over else "changed", moment.row + offset, moment.first + offset
+        )
+        detector, beyond = _sureness(bank, moment)
+        said = finding(errors, verdict, detector, place, since=moment.since, beyond=beyond)
+        if over or bank.episodes.worse(ERROR, said.severity):
+            yield said
+
+
+def _sureness(bank: ErrorBank, moment: Moment) -> tuple[DetectorRef, str]:
+    """The detector as it was set, and how sure it is, in words."""
+    threshold, beyond = bank.level[1], ""
+    if moment.turn is not None:
+        threshold = moment.turn.log_threshold
+        beyond = f"; log evidence {moment.turn.log_evidence:.0f}, threshold {threshold:.1f}"
+    if bank.reference.n < WEAK_BELOW:
+        beyond += f"; weak reference ({bank.reference.n:,} labels)"
+    return DetectorRef(bank.name, {"log_threshold": round(threshold, 6)}), beyond
