@@ -33,6 +33,7 @@ from detectors.signals import PREFIXES, Observed, Roster, observe, present, scor
 from detectors.spec import MonitorSpec, config_hash
 from detectors.state import SCORE, Learning, MonitorState
 from detectors.summary import summarise
+from detectors.thresholds import Thresholds
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
@@ -48,6 +49,7 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         roster=Roster(spec.features),
         concept=Concept(spec.warmup, None),
         policy=PolicyState(subject, config_hash(spec)),
+        thresholds=Thresholds(spec),
     )
     if reference is not None:
         state.learning = None
@@ -91,6 +93,7 @@ def step(
     publish = partial(_publish, state)
     state.windows.apply(rows, scored, detections, clock, publish)
     state.table.settle()
+    findings += state.take_found()
     findings.sort(key=lambda finding: finding.key)
     return state, findings
 
@@ -133,6 +136,7 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         roster=state.roster,
     )
     state.summaries.append(summary)
+    state.found += state.thresholds.take(summary, at, state.profile)
 
 
 def _predictions(
@@ -191,9 +195,10 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     state.profile, state.decision = profile, decision
     state.roster.closed = True
     state.table.know(list(decision.classes))
-    state.features = Features(state.roster.names, profile)
+    state.features = Features(state.roster.names, profile, state.spec)
     if profile.error is not None:
         state.concept = Concept(state.spec.warmup, profile.error)
+    state.concept.watch_with(state.features.plan, state.spec)
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)
@@ -209,7 +214,8 @@ def _watch(
     state.counters["new_features"] = len(state.roster.new)
     state.counters["features_over_cap"] = state.roster.over_cap
     observed = observe(rows, state.features.measures)
-    findings += state.features.step(rows, observed, detections)
+    said = (state.decision, state.table.aliases)
+    findings += state.features.step(rows, observed, said, detections)
     ts, arrival = rows.ints("ts"), rows.ints("arrival")
     if state.score is not None:
         scores: Floats = score(rows, state.decision.positive, state.table.aliases)

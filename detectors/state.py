@@ -13,6 +13,7 @@ from detectors.classes import ClassTable, Decision, Key, aliases_of
 from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.features import Features
+from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.policy import PolicyState
@@ -21,6 +22,7 @@ from detectors.scoring import Tally, empty_tally
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
 from detectors.summary import measure, numbers
+from detectors.thresholds import Thresholds
 from detectors.window import load_tally
 from detectors.windows import Windows
 from driftline.alerts import WindowSummary
@@ -62,6 +64,7 @@ class MonitorState:
         origin: what regression sums take off labels, so that rounding does not eat their spread.
         detections: (signal, detector) -> changes it found since the subject began.
         summaries: windows to publish; `take_windows` empties it.
+        found: what published windows told; the step that published them empties it.
     """
 
     subject: Subject
@@ -71,6 +74,7 @@ class MonitorState:
     roster: Roster
     concept: Concept
     policy: PolicyState
+    thresholds: Thresholds
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -82,10 +86,16 @@ class MonitorState:
     origin: float | None = None
     detections: dict[tuple[str, str], int] = field(default_factory=dict)
     summaries: list[WindowSummary] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
 
     def take_windows(self) -> list[WindowSummary]:
         """The windows closed or revised since the last call, in the order they were."""
         taken, self.summaries = self.summaries, []
+        return taken
+
+    def take_found(self) -> list[Finding]:
+        """What windows told since the last call."""
+        taken, self.found = self.found, []
         return taken
 
     def count(self, name: str, n: int = 1) -> None:
@@ -150,6 +160,7 @@ class MonitorState:
             "roster": self.roster.dump(),
             "concept": self.concept.dump(),
             "policy": self.policy.dump(),
+            "thresholds": self.thresholds.dump(),
             "learning": None if self.learning is None else _dump_learning(self.learning),
             "features": None if self.features is None else self.features.dump(),
             "score": None if self.score is None else self.score.dump(),
@@ -181,6 +192,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         roster=roster,
         concept=concept,
         policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
+        thresholds=Thresholds.load(dumped["thresholds"], spec),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
         decided=tuple(dumped["decided"]),
@@ -191,7 +203,8 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         state.decision = Decision(**dumped["decision"])
     if dumped["profile"] is not None:
         state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
-        state.features = Features.load(dumped["features"], roster.names, state.profile)
+        state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
+        concept.go_on_with(state.features.plan, spec, dumped["concept"])
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
     state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}
