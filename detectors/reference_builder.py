@@ -134,7 +134,7 @@ def _score(rows: Frame, decision: Decision, spec: MonitorSpec) -> NumericProfile
 def _error(outcomes: Frame, decision: Decision, spec: MonitorSpec) -> ErrorReference | None:
     on_time: Mask = np.zeros(outcomes.n, bool)
     if decision.task == "regression":
-        scored = of_numbers(outcomes, 0.0, 0, on_time)
+        scored = of_numbers(outcomes, 0, on_time)
     else:
         table = ClassTable(aliases_of(spec.classes))
         table.know(list(decision.classes))

@@ -14,6 +14,13 @@ HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 
 
+class MetricSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric by name, of `detectors.registry.METRICS` or, with `params`, of its `FACTORIES`."""
+
+    name: str
+    params: dict[str, float] = {}
+
+
 class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a monitor may be told about one model; `MonitorSpec(model=...)` are the defaults.
 
@@ -37,8 +44,8 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     features: tuple[str, ...] | None = None
     """Names to watch; None: those of the warm-up or of the reference."""
     segments: tuple[str, ...] = ()
-    metrics: tuple[str, ...] | None = None
-    """Names in `detectors.registry.METRICS`; None: the defaults of the task."""
+    metrics: tuple[MetricSpec, ...] | None = None
+    """What to compute; None: the defaults of the task."""
 
 
 def config_hash(spec: MonitorSpec) -> str:

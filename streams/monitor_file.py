@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from detectors.registry import METRICS as COMPUTED
+from detectors.spec import MetricSpec
 from driftline.alerts import Kind, Severity
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX, is_name
 from streams.document import Document, Node, Problem
@@ -180,7 +181,7 @@ class _Reader:
     def _metrics(self, node: Node) -> None:
         found: list[str] = []
         self._each(node, lambda item: self._metric(item, found))
-        self._keep("metrics", tuple(found))
+        self._keep("metrics", tuple(MetricSpec(name=name) for name in found))
 
     def _metric(self, node: Node, found: list[str]) -> None:
         name: str | None

@@ -128,7 +128,7 @@ def rmse(d: Deviations) -> Estimate:
     if not d.n:
         return undefined(_NO_OUTCOMES)
     squares = d.total(_OVER2, _UNDER2)
-    value = sqrt(squares / d.n)
+    value = sqrt(max(squares / d.n, 0))
     error = standard_error(squares, d.total(_FOURTH), d.n)
     if error is not None:
         error = error / (2 * value) if value else 0.0
@@ -205,4 +205,3 @@ METRICS: tuple[Metric[Deviations], ...] = (
     Metric("quantile_loss_0.5", _NUMBERS, quantile_loss(0.5)),
     Metric("quantile_loss_0.9", _NUMBERS, quantile_loss(0.9)),
 )
-"""Takes the place of the entries of the same names in `detectors.performance.regression`."""
