@@ -82,8 +82,11 @@ class Expectation:
         grid = grid_of(profile)
         return None if grid is None else cls(grid, calibration_of(profile))
 
-    def learn(self, outcomes: Outcomes, warmup: int) -> None:
-        """Takes outcomes in key order; the first `warmup` labels make the calibration."""
+    def learn(self, outcomes: Outcomes, warmup: int, *, at_once: bool = False) -> None:
+        """Takes outcomes in key order; the first `warmup` labels make the calibration.
+
+        `at_once`: as many as there are, up to `warmup`, make it.
+        """
         cell = outcomes.entries.cell
         if self.calibration is not None or cell is None:
             return
@@ -94,7 +97,7 @@ class Expectation:
             return
         row = cell.row[at]
         self._learning.append((outcomes.b[row], cell.cell[at] % 2 == 1, cell.positive[at]))
-        if len(at) == left:
+        if len(at) == left or at_once:
             scores, predicted, positive = (
                 np.concatenate([part[i] for part in self._learning]) for i in range(3)
             )

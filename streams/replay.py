@@ -83,6 +83,7 @@ class Replay:
         if reached:
             models = {subject.partition("@")[0] for subject in self.detect.subjects}
             end = max(reached) + self._monitors.settle_ms(sorted(models))
+            self.detect.conclude()
             arrivals = {source.log: end for source in self._sources}
             self._step(Message(self._sources[0].header(), arrivals))
 

@@ -128,7 +128,7 @@ def rmse(d: Deviations) -> Estimate:
     if not d.n:
         return undefined(_NO_OUTCOMES)
     squares = d.total(_OVER2, _UNDER2)
-    value = sqrt(max(squares / d.n, 0))
+    value = sqrt(max(float(squares / d.n), 0.0))
     error = standard_error(squares, d.total(_FOURTH), d.n)
     if error is not None:
         error = error / (2 * value) if value else 0.0

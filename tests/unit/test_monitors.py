@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
-from detectors.spec import MonitorSpec
+from detectors.spec import MetricSpec, MonitorSpec
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
 
@@ -53,7 +53,7 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         lateness_ms=0,
         features=("amount", "country"),
         segments=("region", "country"),
-        metrics=("accuracy", "precision"),
+        metrics=(MetricSpec(name="accuracy"), MetricSpec(name="precision")),
         warmup=500,
     )
 
