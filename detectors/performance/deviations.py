@@ -147,7 +147,10 @@ def r2(d: Deviations) -> Estimate:
     spread = d.total(_YY, _YY + 1, _YY + 2) - total * total / d.n
     if spread <= 0:
         return undefined("the labels do not vary")
-    value = float(1 - d.total(_OVER2, _UNDER2) / spread)
+    exactly = 1 - d.total(_OVER2, _UNDER2) / spread
+    if exactly < -LARGEST:
+        return undefined("the labels hardly vary")
+    value = float(exactly)
     if value < 0 or d.n < 4:  # noqa: PLR2004  # degrees of freedom
         return Estimate(value, n=d.n)
     error = sqrt(4 * value * (1 - value) ** 2 * (d.n - 2) ** 2 / ((d.n**2 - 1) * (d.n + 3)))
