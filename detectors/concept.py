@@ -18,13 +18,11 @@ from detectors.error_bank import ErrorBank, tell
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.feed import RankFeed, to_ticks
 from detectors.findings import Finding
-from detectors.performance.confusion import ClassEntries, Confusion
-from detectors.performance.regression import NumberEntries
 from detectors.plan import Plan
 from detectors.profiling import error_reference
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import Ring
-from detectors.scoring import Entries, Outcomes, Tally, add
+from detectors.scoring import Outcomes
 from detectors.spec import MonitorSpec
 from detectors.watch import Watch
 from detectors.windows import Detection
@@ -33,8 +31,6 @@ from driftline.alerts import DetectorRef
 Ints: TypeAlias = NDArray[np.int64]
 
 RESIDUAL: Final = "residual"
-RECENT: Final = 1_000
-"""Labels that rolling metrics are over."""
 
 
 @dataclass(slots=True)
@@ -200,21 +196,6 @@ class Concept:
             row = verdict.row - begin
             place = Place(key_of(int(at[row])), int(rows.arrival[row]), int(rows.ts[row]))
             yield finding(errors, verdict, detector, place)
-
-    def recent(self, tally: Tally) -> Tally:
-        """The tally with the last 1,000 labels added."""
-        columns = {name: c[-RECENT:] for name, c in self.ring.columns.items()}
-        if not columns:
-            return tally
-        rows = np.arange(len(columns["ts"]))
-        signs = np.ones(len(rows), dtype=np.int64)
-        entries: Entries
-        if isinstance(tally, Confusion):
-            entries = ClassEntries(rows, signs, columns["a"], columns["b"])
-        else:
-            entries = NumberEntries(rows, signs, columns["a"], columns["b"])
-        add(tally, entries)
-        return tally
 
     def _pages(self) -> dict[str, PageHinkley]:
         if self.detectors is None:

@@ -41,10 +41,10 @@ def counts(frame: dict[str, int]) -> Frame:
 # -- warm-up ---------------------------------------------------------------------------------------
 
 
-def test_the_task_is_decided_with_the_last_row_of_the_warm_up():
+def test_the_task_is_decided_with_the_first_row_that_leaves_no_doubt():
     rows = [prediction(i) for i in range(50)]
     run = Run(SPEC).step(rows[:49], START_MS)
-    assert (run.state.task, run.state.warmup_left) == (None, 1)
+    assert (run.state.task, run.state.warmup_left) == ("binary", 1)
     run.step(rows[49:], START_MS)
     assert (run.state.task, run.state.decision.positive, run.state.warmup_left) == (
         *("binary", "yes"),
@@ -86,7 +86,7 @@ def test_the_specification_decides_where_it_speaks():
 
 
 def test_outcomes_wait_for_the_decision_and_then_all_count():
-    rows = [prediction(i) for i in range(50)]
+    rows = [prediction(i, prediction=i % 2) for i in range(50)]
     labels = [outcome(row, row.body["prediction"], row.arrival) for row in rows]
     run = Run(SPEC).step(sorted([*rows[:40], *labels[:40]], key=lambda r: r.key), START_MS + 40_000)
     assert run.state.counters["joined"] == 40
@@ -97,8 +97,8 @@ def test_outcomes_wait_for_the_decision_and_then_all_count():
 
 
 def test_waiting_outcomes_are_bounded():
-    row = prediction(0)
-    labels = [outcome(row, "yes", START_MS + i) for i in range(500)]
+    row = prediction(0, prediction=1)
+    labels = [outcome(row, 1, START_MS + i) for i in range(500)]
     run = Run(MonitorSpec(model="m", warmup=2)).step([row, *labels], START_MS + 1_000)
     assert run.state.learning.waiting == 16
     assert run.state.counters["outcomes_over_cap"] == 484
