@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import HDDMW
 
-from detectors.drift.river_errors import RiverErrors
+from detectors.river_errors import RiverErrors
 
 
 class HddmW(RiverErrors):
