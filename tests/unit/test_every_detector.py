@@ -169,3 +169,21 @@ def test_page_hinkley_fires_where_rivers_own_does_on_standardised_values():
             expected.append(at)
     assert expected
     assert alarms(PageHinkley(center=center, scale=scale), values) == expected
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_kswin_fires_where_rivers_own_does(seed: int):
+    from river.drift import KSWIN
+
+    from detectors.drift.kswin import Kswin
+
+    values = np.round(stream(seed=seed, n=2_000), 2)  # with ties
+    theirs, expected = KSWIN(seed=seed), []
+    for at, x in enumerate(values.tolist()):
+        theirs.update(x)
+        if theirs.drift_detected:
+            expected.append(at)
+    assert expected
+    ours = Kswin(seed=seed)
+    assert alarms(ours, values) == expected
+    assert ours.statistic == theirs.p_value
