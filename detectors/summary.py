@@ -87,6 +87,10 @@ def estimates(
     return found if scores_of is not None else {"accuracy": found["accuracy"]}
 
 
+FEWEST_EXPECTED: Final = 30
+"""Predictions of a window below which nothing is estimated: the band would be most of [0, 1]."""
+
+
 def summarise(
     window: Window,
     at: int,
@@ -141,7 +145,7 @@ def _expected(
     window: Window, calibration: Calibration | None, scores_of: str | None
 ) -> tuple[dict[str, Estimated], dict[str, CameTrue], ErrorSplit | None]:
     """What was expected of a window, how it turned out, and why the error changed."""
-    if calibration is None or not _whole(window):
+    if calibration is None or window.predictions < FEWEST_EXPECTED or not _whole(window):
         return {}, {}, None
     guesses = bands(estimates(calibration, window.expected, scores_of))
     cells = _labelled(window)
