@@ -8,6 +8,12 @@ from typing import Any
 
 from detectors.api import Detector, Metric
 from detectors.drift.adwin import Adwin
+from detectors.drift.ddm import Ddm
+from detectors.drift.eddm import Eddm
+from detectors.drift.fhddm import Fhddm
+from detectors.drift.hddm_a import HddmA
+from detectors.drift.hddm_w import HddmW
+from detectors.drift.kswin import Kswin
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.performance import confusion, regression
 from detectors.spec import MonitorSpec, Task
@@ -16,6 +22,12 @@ DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
     {
         Adwin.name: Adwin,
         PageHinkley.name: PageHinkley,
+        Ddm.name: Ddm,
+        Eddm.name: Eddm,
+        HddmA.name: HddmA,
+        HddmW.name: HddmW,
+        Fhddm.name: Fhddm,
+        Kswin.name: Kswin,
     }
 )
 

@@ -16,7 +16,7 @@ _CLIP_SD = 1e6
 
 
 class PageHinkley:
-    """Change of the mean of one signal, in either direction, in units of its reference's spread.
+    """Change of the mean of one signal, `mode` up, down or both, in its reference's spread.
 
     Values are standardised by `center` and `scale`: River's defaults take them raw, and alarmed in
     the quiet part of 11 of 13 real streams. Shown and counted; it opens no alert.
@@ -34,11 +34,12 @@ class PageHinkley:
         scale: float = 1.0,
         delta: float = 0.1,
         threshold: float = 100.0,
+        mode: str = "both",
     ) -> None:
         self.center, self.scale = center, scale
-        self.delta, self.threshold = delta, threshold
+        self.delta, self.threshold, self.mode = delta, threshold, mode
         self.cold = False
-        self._river = RiverPageHinkley(delta=delta, threshold=threshold)
+        self._river = RiverPageHinkley(delta=delta, threshold=threshold, mode=mode)
 
     def update(self, values: Floats) -> list[Change]:
         """Takes the next values and returns the changes; values that are not finite are skipped."""
@@ -63,12 +64,13 @@ class PageHinkley:
 
     @property
     def params(self) -> dict[str, str | bool | int | float]:
-        """Slack and threshold in standard deviations, and the standardisation."""
+        """Slack and threshold in standard deviations, the standardisation, and the direction."""
         return {
             "delta": self.delta,
             "threshold": self.threshold,
             "center": self.center,
             "scale": self.scale,
+            "mode": self.mode,
         }
 
     def dump(self) -> dict[str, Any]:
@@ -79,7 +81,8 @@ class PageHinkley:
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`; cold where River's part does not load."""
         names = ("center", "scale", "delta", "threshold")
-        detector = cls(**{name: float(dumped[name]) for name in names})
+        numbers = {name: float(dumped[name]) for name in names}
+        detector = cls(**numbers, mode=str(dumped.get("mode", "both")))
         restored = load_river(dumped["river"])
         detector.cold = restored is None
         if restored is not None:

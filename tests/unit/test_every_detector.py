@@ -15,6 +15,12 @@ from hypothesis import strategies as st
 from detectors import riverstate
 from detectors.api import Change, Detector
 from detectors.drift.adwin import Adwin
+from detectors.drift.ddm import Ddm
+from detectors.drift.eddm import Eddm
+from detectors.drift.fhddm import Fhddm
+from detectors.drift.hddm_a import HddmA
+from detectors.drift.hddm_w import HddmW
+from detectors.drift.kswin import Kswin
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.registry import DETECTORS
 
@@ -169,3 +175,39 @@ def test_page_hinkley_fires_where_rivers_own_does_on_standardised_values():
             expected.append(at)
     assert expected
     assert alarms(PageHinkley(center=center, scale=scale), values) == expected
+
+
+@pytest.mark.parametrize("kind", ["uniform", "binary", "tied", "steps"])
+@pytest.mark.parametrize("settings", [(0.005, 100, 30), (0.05, 60, 20), (0.0001, 200, 5)])
+def test_kswin_fires_where_rivers_own_does(kind: str, settings: tuple[float, int, int]):
+    from river.drift import KSWIN
+
+    alpha, window_size, stat_size = settings
+    rng = np.random.default_rng(9)
+    values = rng.random(1_500)
+    if kind == "binary":
+        values = (values < np.repeat(rng.random(5), 300)).astype(float)
+    elif kind == "tied":
+        values = np.round(values * 4)
+    elif kind == "steps":
+        values = values * 0.2 + np.repeat(rng.random(5), 300)
+    theirs = KSWIN(alpha=alpha, window_size=window_size, stat_size=stat_size, seed=1)
+    expected = []
+    for at, x in enumerate(values.tolist()):
+        theirs.update(x)
+        if theirs.drift_detected:
+            expected.append(at)
+    assert expected or stat_size == 5  # five against five can never be that unlikely
+    ours = Kswin(alpha=alpha, window_size=window_size, stat_size=stat_size)
+    assert alarms(ours, values) == expected
+
+
+@pytest.mark.parametrize("kind", [Ddm, Eddm, HddmA, HddmW, Fhddm])
+def test_a_detector_of_errors_fires_when_errors_rise_and_not_when_they_fall(
+    kind: type[Detector],
+):
+    rng = np.random.default_rng(4)
+    rising = (rng.random(4_000) < np.repeat([0.1, 0.6], 2_000)).astype(float)
+    falling = (rng.random(4_000) < np.repeat([0.6, 0.1], 2_000)).astype(float)
+    assert any(2_000 <= at < 2_300 for at in alarms(kind(), rising))
+    assert not any(at >= 2_000 for at in alarms(kind(), falling))
