@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,3 +96,5 @@ class Metric(Generic[Tally_contra]):
     name: str
     tasks: tuple[str, ...]
     measure: Measure[Tally_contra]
+    of: Literal["matrix", "scores", "deviations"] = "matrix"
+    """What it is computed from: a `ConfusionView`, a `ScoreTally` or `Deviations`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from driftline.rules import class_text
 
 Ints: TypeAlias = NDArray[np.int64]
 Key: TypeAlias = tuple[int | bytes, ...]
+Family: TypeAlias = Literal["classes", "numbers"]
+"""What predictions are, before it is known how many classes there are."""
 
 NONE: Final = -1
 """Code of a row without the value."""
@@ -26,7 +28,7 @@ DIFFERENT: Final = 1
 RESERVED: Final = ("_other", "_other_label")
 MAX_CLASSES: Final = 100
 """Classes of predictions, and as many again that only labels have."""
-_MAX_NUMERIC_CLASSES: Final = 20
+MAX_NUMERIC_CLASSES: Final = 20
 
 _COUNTERPARTS: Final = {"0": "1", "false": "true", "no": "yes", "negative": "positive"}
 
@@ -92,12 +94,17 @@ class Decision:
     classes: dict[str, int]
 
 
-def decide(warmup: Frame, spec: MonitorSpec) -> Decision:
-    """The task, positive class and classes from the warm-up rows (contract.md, section 2)."""
+def decide(warmup: Frame, spec: MonitorSpec, family: Family | None = None) -> Decision:
+    """The task, positive class and classes from the warm-up rows (contract.md, section 2).
+
+    `family`: what was certain before, and holds.
+    """
     aliases = aliases_of(spec.classes)
     scored = [name for name, column in warmup.names("s:") if column.mask.any()]
     task = spec.task
-    if task is None and not scored and _is_regression(warmup):
+    if family is None and not scored and _is_regression(warmup):
+        family = "numbers"
+    if task is None and family == "numbers":
         task = "regression"
     if task == "regression":
         return Decision("regression", None, {})
@@ -119,7 +126,7 @@ def _is_regression(warmup: Frame) -> bool:
     if numbers is None or (text is not None and text.mask.any()):
         return False
     values = np.unique(numbers.data[numbers.mask])
-    if len(values) > _MAX_NUMERIC_CLASSES:
+    if len(values) > MAX_NUMERIC_CLASSES:
         return True
     return bool(np.any(values != np.round(values)) or not finite(values).all())
 

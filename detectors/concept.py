@@ -14,15 +14,16 @@ from detectors.api import Floats
 from detectors.arrays import dump_array, load_array
 from detectors.classes import Key
 from detectors.drift.page_hinkley import PageHinkley
+from detectors.error_bank import ErrorBank, tell
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.feed import RankFeed, to_ticks
 from detectors.findings import Finding
-from detectors.performance.confusion import ClassEntries, Confusion
-from detectors.performance.regression import NumberEntries
+from detectors.plan import Plan
 from detectors.profiling import error_reference
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import Ring
-from detectors.scoring import Entries, Outcomes, Tally, add
+from detectors.scoring import Outcomes
+from detectors.spec import MonitorSpec
 from detectors.watch import Watch
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef
@@ -30,8 +31,6 @@ from driftline.alerts import DetectorRef
 Ints: TypeAlias = NDArray[np.int64]
 
 RESIDUAL: Final = "residual"
-RECENT: Final = 1_000
-"""Labels that rolling metrics are over."""
 
 
 @dataclass(slots=True)
@@ -106,7 +105,21 @@ class Concept:
         self.warmup = max(warmup, 1)
         self.ring = Ring(HELD)
         self.detectors = None if reference is None else _Detectors.new(reference)
+        self.bank: ErrorBank | None = None
+        self._plan, self._opens = Plan(), True
         self._learning: list[Labelled] = []
+
+    def watch_with(self, plan: Plan, spec: MonitorSpec) -> None:
+        """Watches the error with the bank, once there is a reference for it."""
+        self._plan, self._opens = plan, "adwin" in spec.detectors
+        if self.detectors is not None:
+            self.bank = ErrorBank.of(self.detectors.reference, plan)
+
+    def go_on_with(self, plan: Plan, spec: MonitorSpec, dumped: Mapping[str, Any]) -> None:
+        """As `watch_with`, from where the bank stood in what `dump` returned."""
+        self.watch_with(plan, spec)
+        if self.bank is not None and dumped["bank"] is not None:
+            self.bank.restore(dumped["bank"])
 
     @property
     def reference(self) -> ErrorReference | None:
@@ -146,6 +159,7 @@ class Concept:
         regression = first.dtype == np.float64
         self.detectors = _Detectors.new(error_reference(error, first if regression else None))
         self.detectors.feed.update(self.detectors.ticks(error))  # a past, without news
+        self.bank = ErrorBank.of(self.detectors.reference, self._plan)
         self._learning = []
 
     def _watch(
@@ -170,6 +184,11 @@ class Concept:
             for row, signal, name in found
         ]
         errors = ErrorSignal(history, detectors.reference)
+        if self.bank is not None:
+            times = rows.ts, rows.arrival
+            yield from tell(self.bank, errors, times, lambda row: key_of(int(at[row])), detections)
+            if not self._opens:
+                return
         adwin, size = detectors.feed.adwin, detectors.feed.size
         detector = DetectorRef(adwin.name, {**adwin.params, "mean_of": size})
         end, changes = begin + len(rows), [begin + row for row in fired]
@@ -177,21 +196,6 @@ class Concept:
             row = verdict.row - begin
             place = Place(key_of(int(at[row])), int(rows.arrival[row]), int(rows.ts[row]))
             yield finding(errors, verdict, detector, place)
-
-    def recent(self, tally: Tally) -> Tally:
-        """The tally with the last 1,000 labels added."""
-        columns = {name: c[-RECENT:] for name, c in self.ring.columns.items()}
-        if not columns:
-            return tally
-        rows = np.arange(len(columns["ts"]))
-        signs = np.ones(len(rows), dtype=np.int64)
-        entries: Entries
-        if isinstance(tally, Confusion):
-            entries = ClassEntries(rows, signs, columns["a"], columns["b"])
-        else:
-            entries = NumberEntries(rows, signs, columns["a"], columns["b"])
-        add(tally, entries)
-        return tally
 
     def _pages(self) -> dict[str, PageHinkley]:
         if self.detectors is None:
@@ -213,6 +217,8 @@ class Concept:
         if self.detectors is None:
             return {}
         shown = {(signal, page.name): page.statistic for signal, page in self._pages().items()}
+        if self.bank is not None:
+            shown[SIGNAL, self.bank.name] = self.bank.level[0]
         return shown | {(SIGNAL, "adwin"): self.detectors.feed.adwin.statistic}
 
     def dump(self) -> dict[str, Any]:
@@ -226,6 +232,7 @@ class Concept:
                 for part in self._learning
             ],
             "reference": None if d is None else msgspec.to_builtins(d.reference),
+            "bank": None if self.bank is None else self.bank.dump(),
             "feed": None if d is None else d.feed.dump(),
             "watch": None if d is None else d.watch.dump(),
             "pages": {signal: page.dump() for signal, page in self._pages().items()},

@@ -8,6 +8,7 @@ due on the clock (windows) happens after all rows that arrived before and ahead 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,24 +16,30 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors import outcome_rows
 from detectors import state as states
 from detectors.api import Floats
-from detectors.classes import ClassTable, Decision, Key, aliases_of, decide, row_key
+from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
+from detectors.classes import local_classes as classes_of
 from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
+from detectors.expectation import Expectation
 from detectors.features import Features
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
+from detectors.guess import Guess
 from detectors.order_key import order
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
+from detectors.scoring import main_scores
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
 from detectors.spec import MonitorSpec, config_hash
 from detectors.state import SCORE, Learning, MonitorState
 from detectors.summary import summarise
+from detectors.thresholds import Thresholds
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
@@ -48,6 +55,8 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         roster=Roster(spec.features),
         concept=Concept(spec.warmup, None),
         policy=PolicyState(subject, config_hash(spec)),
+        thresholds=Thresholds(spec),
+        guess=Guess.of(spec),
     )
     if reference is not None:
         state.learning = None
@@ -78,11 +87,57 @@ def step(
             _count(state, frame)
     predictions = _one(frames, "prediction")
     outcomes = _one(frames, "outcome")
+    row = None if predictions is None else _completes(state, predictions)
+    if predictions is None or row is None:
+        return state, _apply(state, predictions, outcomes, clock)
+    # What the last row of the warm-up decides holds for the rows after it and for no other.
+    assert state.learning is not None
+    key = row_key(predictions, row)
+    head, tail = predictions.span(0, row + 1), predictions.span(row + 1, predictions.n)
+    before, after = outcomes, None
+    if outcomes is not None:
+        cut = bisect_left(range(outcomes.n), key, key=partial(row_key, outcomes))
+        before, after = outcomes.span(0, cut), outcomes.span(cut, outcomes.n)
+    findings = _apply(state, head, before, int(predictions.ints("arrival")[row]))
+    _complete(state, state.learning, key)
+    findings += _apply(state, tail, after, clock)
+    return state, findings
+
+
+def conclude(state: MonitorState) -> None:
+    """Decides the task from the rows there are: no more will come, as at the end of a replay."""
+    if state.decision is None and state.learning is not None and state.learning.n:
+        rows = concat(state.learning.rows)
+        decision = decide(rows, state.spec)
+        state.guess.family = "numbers" if decision.task == "regression" else "classes"
+        state.decided = state.guess.decided = state.learning.last
+        state.decision = state.guess.decision(state.spec)
+        if state.guess.family == "classes":
+            state.table.know(list(decision.classes))
+
+
+def _completes(state: MonitorState, frame: Frame) -> int | None:
+    """The row that completes the warm-up, if it is among these."""
+    if state.profile is not None or state.learning is None:
+        return None
+    on_time = np.flatnonzero(~state.windows.late(frame.ints("ts"), frame.ints("arrival")))
+    needed = max(state.spec.warmup - state.learning.n, 1)
+    return int(on_time[needed - 1]) if len(on_time) >= needed else None
+
+
+def _apply(
+    state: MonitorState, predictions: Frame | None, outcomes: Frame | None, clock: int
+) -> list[Finding]:
+    """Takes rows between which no warm-up ends."""
+    if state.profile is not None:
+        _expect(state, state.profile)
     findings: list[Finding] = []
     detections: list[Detection] = []
     rows = None
-    if predictions is not None:
+    if predictions is not None and predictions.n:
         rows = _predictions(state, predictions, findings, detections)
+    if outcomes is not None and not outcomes.n:
+        outcomes = None
     scored = outcome_rows.take(state, outcomes, findings, detections)
     for found in detections:
         key = (found.signal, found.detector)
@@ -91,8 +146,9 @@ def step(
     publish = partial(_publish, state)
     state.windows.apply(rows, scored, detections, clock, publish)
     state.table.settle()
+    findings += state.take_found()
     findings.sort(key=lambda finding: finding.key)
-    return state, findings
+    return findings
 
 
 def snapshot(state: MonitorState) -> bytes:
@@ -128,44 +184,105 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         at,
         subject=state.subject,
         spec=state.spec,
-        decision=state.decision,
+        decision=state.decided_at(at),
         table=state.table,
         roster=state.roster,
+        catalog=state.catalog,
+        scores_of=state.guess.positive,
+        expectation=state.expectation,
+        final_coverage=state.windows.final_coverage,
     )
     state.summaries.append(summary)
+    state.found += state.thresholds.take(summary, at, state.profile)
 
 
 def _predictions(
     state: MonitorState, frame: Frame, findings: list[Finding], detections: list[Detection]
 ) -> PredictionRows | None:
     """Takes prediction rows; returns those that windows still have to take."""
+    if state.profile is None:
+        state.guess.meet(frame, state.spec)
     late = state.windows.late(frame.ints("ts"), frame.ints("arrival"))
     state.count("predictions", frame.n)
     state.count("late_predictions", int(np.count_nonzero(late)))
     rows = frame.take(~late) if late.any() else frame
-    if state.learning is not None and rows.n:
-        needed = state.spec.warmup - state.learning.n
-        first = rows if rows.n < needed else rows.take(np.arange(needed))
-        learned = _learn(state, state.learning, first)
-        if rows.n < needed:
-            return learned
-        arrival = int(first.ints("arrival")[-1])
-        state.windows.apply(learned, None, (), arrival, partial(_publish, state))
-        _complete(state, state.learning, row_key(first, first.n - 1))
-        rows = rows.take(np.arange(needed, rows.n))
     if not rows.n:
+        if state.profile is None:
+            _decide_early(state)
         return None
-    return _watch(state, rows, findings, detections)
+    if state.profile is None:
+        assert state.learning is not None
+        return _learn(state, state.learning, rows)
+    watched = _watch(state, rows, findings, detections)
+    if state.expectation is None or watched.classes is None:
+        return watched
+    cells = _cells(state, state.expectation, rows, watched.classes)
+    return replace(watched, cells=cells, grid=len(state.expectation.grid))
+
+
+def _expect(state: MonitorState, profile: ReferenceProfile) -> None:
+    """There is a reference: settles what scores are of, and what they make expect."""
+    assert state.decision is not None
+    if not state.guess.scored:
+        binary = state.decision.task == "binary"
+        state.guess.scored = True
+        state.guess.positive = state.decision.positive if binary else None
+    if state.expectation is None:
+        state.expectation = Expectation.of(profile)
+
+
+def _cells(
+    state: MonitorState, expectation: Expectation, rows: Frame, classes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The cell of each prediction, which the latest ones remember."""
+    positive, table = state.guess.positive, state.table
+    scores = main_scores(rows, positive, table.aliases, classes, table)
+    said = np.ones(rows.n, bool)
+    if positive is not None:
+        said = (classes != NONE) & (classes == table.index.get(positive, NONE))
+    cells = expectation.grid.codes(scores, said)
+    expectation.recent.extend({"cell": cells})
+    return cells
+
+
+def _decide_early(state: MonitorState) -> None:
+    """Follows what the rows made certain."""
+    guess = state.guess
+    if guess.family is not None:
+        if state.decision is None:
+            state.decided = guess.decided
+        state.decision = guess.decision(state.spec)
+
+
+def _classes_in_warmup(state: MonitorState, learning: Learning, rows: Frame) -> NDArray[np.int64]:
+    """Class codes of warm-up rows, NONE while it is not certain that they are classes."""
+    open_ = 0
+    if state.decision is None:
+        if state.guess.decided:
+            open_ = bisect_left(range(rows.n), state.guess.decided, key=partial(row_key, rows))
+        earlier = [*learning.rows, rows.span(0, open_)]
+        for part in earlier:
+            if part.n:
+                state.table.know(classes_of(part, "prediction", state.table.aliases)[1])
+    codes = np.full(rows.n, NONE, dtype=np.int64)
+    if open_ < rows.n:
+        codes[open_:] = state.table.of_predictions(rows.span(open_, rows.n))
+    return codes
 
 
 def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRows:
     """Keeps warm-up rows: what the reference is built of, and nothing else."""
     state.roster.meet(rows)
+    classes = None
+    if state.guess.family == "classes":
+        classes = _classes_in_warmup(state, learning, rows)
+    _decide_early(state)
+    learning.last = row_key(rows, rows.n - 1)
     kept = {name: column for name, column in rows.columns.items() if _is_reference(state, name)}
     learning.rows.append(replace(rows, columns=kept))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
     seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
-    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), None, seen)
+    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), classes, seen)
 
 
 def _is_reference(state: MonitorState, name: str) -> bool:
@@ -177,11 +294,11 @@ def _is_reference(state: MonitorState, name: str) -> bool:
 def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
     """The warm-up is over: decides, and starts to compare with what was learned."""
     rows = concat(learning.rows)
-    decision = decide(rows, state.spec)
+    decision = decide(rows, state.spec, state.guess.family)
     profile = profile_of(
         state.subject, rows, decision, state.roster.names, spec=state.spec, origin="warmup"
     )
-    state.decided = key
+    state.decided = state.decided if state.decision is not None else key
     _compare_with(state, profile, decision)
     assert state.features is not None
     state.features.prime(observe(rows, state.features.measures))
@@ -191,9 +308,10 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     state.profile, state.decision = profile, decision
     state.roster.closed = True
     state.table.know(list(decision.classes))
-    state.features = Features(state.roster.names, profile)
+    state.features = Features(state.roster.names, profile, state.spec)
     if profile.error is not None:
         state.concept = Concept(state.spec.warmup, profile.error)
+    state.concept.watch_with(state.features.plan, state.spec)
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)
@@ -209,7 +327,8 @@ def _watch(
     state.counters["new_features"] = len(state.roster.new)
     state.counters["features_over_cap"] = state.roster.over_cap
     observed = observe(rows, state.features.measures)
-    findings += state.features.step(rows, observed, detections)
+    said = (state.decision, state.table.aliases)
+    findings += state.features.step(rows, observed, said, detections)
     ts, arrival = rows.ints("ts"), rows.ints("arrival")
     if state.score is not None:
         scores: Floats = score(rows, state.decision.positive, state.table.aliases)

@@ -66,12 +66,25 @@ class Place:
     ts: int
 
 
-def finding(errors: ErrorSignal, verdict: Verdict, detector: DetectorRef, place: Place) -> Finding:
-    """The verdict as a finding, with the error since the change point or over the recovery."""
+def finding(
+    errors: ErrorSignal,
+    verdict: Verdict,
+    detector: DetectorRef,
+    place: Place,
+    *,
+    since: int | None = None,
+    beyond: str = "",
+) -> Finding:
+    """The verdict as a finding, with the error since the change point or over the recovery.
+
+    It is critical from 1.5 times the reference's error. `since`: event time of the change point,
+    where it is known better than by the verdict, ms; `beyond`: how sure it is, in words.
+    """
     reference = errors.reference
     values, rows = errors.values(verdict.split, verdict.row + 1)
     mean, error = mean_and_error(values, reference.phi)
-    since = int(errors.history.of("ts", rows[0], rows[0] + 1)[0])
+    if since is None:
+        since = int(errors.history.of("ts", rows[0], rows[0] + 1)[0])
     low, high = max(0.0, mean - Z95 * error), mean + Z95 * error
     rate = reference.absolute is None
     show = (lambda x: f"{x:.1%}") if rate else number
@@ -80,7 +93,7 @@ def finding(errors: ErrorSignal, verdict: Verdict, detector: DetectorRef, place:
     if verdict.state == "changed":
         summary = (
             f"worse since about {clock_text(since)}: {measure} {show(mean)}, "
-            f"reference {show(reference.mean)} ({told})"
+            f"reference {show(reference.mean)} ({told}){beyond}"
         )
         severity: Severity = "critical" if mean >= _SEVERE * reference.mean else "warning"
     else:
@@ -91,7 +104,7 @@ def finding(errors: ErrorSignal, verdict: Verdict, detector: DetectorRef, place:
         severity = "info"
     return Finding(
         state=verdict.state,
-        kind="concept_drift",
+        kind="concept_drift" if rate else "performance",
         signal=SIGNAL,
         key=place.key,
         arrival=place.arrival,

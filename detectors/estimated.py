@@ -59,7 +59,11 @@ class Calibration:
             predicted: the positive class was predicted.
             positive: the label is the positive class.
         """
-        grid = CellGrid.of(scores)
+        return cls.on(CellGrid.of(scores), scores, predicted, positive)
+
+    @classmethod
+    def on(cls, grid: CellGrid, scores: Floats, predicted: Mask, positive: Mask) -> Self:
+        """As `fit`, on cells that are there already."""
         counts = CellCounts.empty(grid)
         cells = grid.codes(scores, predicted)
         counts.add(cells, positive, np.ones(len(cells), np.int64))

@@ -1,4 +1,4 @@
-"""All features of one subject under watch: ADWIN on the reference rank of each."""
+"""All features of one subject under watch: the bank, and ADWIN on the reference rank of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.classes import row_key
+from detectors.banked import BankedRows
+from detectors.classes import Decision, row_key
 from detectors.feed import TICKS, RankFeed
 from detectors.findings import (
     Z95,
@@ -22,6 +23,7 @@ from detectors.findings import (
     short,
 )
 from detectors.frame import Frame
+from detectors.plan import feature_signal, plan_of
 from detectors.reference import (
     CHANGED,
     Bins,
@@ -31,6 +33,7 @@ from detectors.reference import (
 )
 from detectors.ring import History, Ring
 from detectors.signals import Measure, Observed
+from detectors.spec import MonitorSpec
 from detectors.watch import Verdict, Watch, mean_and_error
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef, Severity, Statistic
@@ -41,11 +44,6 @@ MEMORY: Final = 2_000
 """Rows that a recovery takes, and that evidence looks back over."""
 TOLERANCE: Final = 0.05
 """How far a mean rank may be from the reference's; a shift by a fifth of a standard deviation."""
-
-
-def signal_name(feature: str) -> str:
-    """The signal of a feature's values, as alerts and windows name it."""
-    return f"feature:{feature}"
 
 
 @dataclass(slots=True)
@@ -101,7 +99,10 @@ class _Ranks:
 class Features:
     """The features of a subject that have a reference, in the order of its roster."""
 
-    def __init__(self, names: Sequence[str], profile: ReferenceProfile) -> None:
+    def __init__(self, names: Sequence[str], profile: ReferenceProfile, spec: MonitorSpec) -> None:
+        self.plan = plan_of(profile, list(names), spec)
+        self.banked = BankedRows(self.plan, names)
+        self.opens = "adwin" in spec.detectors
         self.measures = [Measure(name, profile.features[name]) for name in names]
         self.watched = [
             (at, _feature_watch(name, profile.features[name], self.measures[at]))
@@ -117,17 +118,28 @@ class Features:
             feature.feed.update(_ticks(observed, at))
 
     def step(
-        self, frame: Frame, observed: Observed, detections: list[Detection]
+        self,
+        frame: Frame,
+        observed: Observed,
+        said: tuple[Decision, Mapping[str, str]],
+        detections: list[Detection],
     ) -> Iterator[Finding]:
-        """Takes prediction rows in key order; adds to `detections`, and yields what was found."""
+        """Takes prediction rows in key order; adds to `detections`, and yields what was found.
+
+        `said`: what predictions are, and which texts are other names of a class.
+        """
         begin = self.ring.total
-        history = self.ring.extend({"codes": observed.codes, "ts": frame.ints("ts")})
+        codes = np.concatenate([observed.codes, self.banked.outputs.codes(frame, *said)])
+        history = self.ring.extend({"codes": codes, "ts": frame.ints("ts")})
+        yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
         for at, feature in self.in_name_order:
             fired = self._fired(at, feature, observed)
             for row in fired:
-                signal = signal_name(feature.name)
+                signal = feature_signal(feature.name)
                 detections.append(Detection(int(arrival[row]), int(ts[row]), signal, "adwin"))
+            if not self.opens and feature_signal(feature.name) in self.banked.signals:
+                continue  # the bank alone opens alerts
             ranks = _Ranks(history, at, feature)
             changes = [begin + row for row in fired]
             for verdict in feature.watch.follow(ranks, begin, begin + frame.n, changes):
@@ -150,24 +162,30 @@ class Features:
     def statistics(self) -> dict[tuple[str, str], float]:
         """(signal, detector) -> mean rank of the detector's window."""
         return {
-            (signal_name(feature.name), "adwin"): feature.feed.adwin.statistic
+            (feature_signal(feature.name), "adwin"): feature.feed.adwin.statistic
             for _, feature in self.watched
-        }
+        } | self.banked.levels()
 
     def dump(self) -> dict[str, Any]:
         """As builtins; the profile is stored apart."""
         return {
             "ring": self.ring.dump(),
+            "banked": self.banked.dump(),
             "feeds": [feature.feed.dump() for _, feature in self.watched],
             "watches": [feature.watch.dump() for _, feature in self.watched],
         }
 
     @classmethod
     def load(
-        cls, dumped: Mapping[str, Any], names: Sequence[str], profile: ReferenceProfile
+        cls,
+        dumped: Mapping[str, Any],
+        names: Sequence[str],
+        profile: ReferenceProfile,
+        spec: MonitorSpec,
     ) -> Self:
         """Goes on from `dump`."""
-        features = cls(names, profile)
+        features = cls(names, profile, spec)
+        features.banked.restore(dumped["banked"])
         features.ring = Ring.load(dumped["ring"])
         parts = zip(features.watched, dumped["feeds"], dumped["watches"], strict=True)
         for (_, feature), feed, watch in parts:
@@ -211,7 +229,7 @@ def _finding(ranks: _Ranks, verdict: Verdict, frame: Frame, row: int) -> Finding
     return Finding(
         state=verdict.state,
         kind="feature_drift",
-        signal=signal_name(feature.name),
+        signal=feature_signal(feature.name),
         key=row_key(frame, row),
         arrival=int(frame.ints("arrival")[row]),
         ts=int(frame.ints("ts")[row]),

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from detectors.classes import Key
 from detectors.reference import Bins, NumericProfile
-from driftline.alerts import DetectorRef, Histogram, Severity, Statistic
+from driftline.alerts import Contributor, DetectorRef, Histogram, Kind, Severity, Statistic
 from driftline.rules import rfc3339
 
 Ints: TypeAlias = NDArray[np.int64]
-FindingKind: TypeAlias = Literal["concept_drift", "feature_drift"]
+
+RULE: Final = "drift"
+"""The rule of all that detectors find; a threshold's is its name."""
 
 Z95: Final = 1.96
 
@@ -28,14 +30,15 @@ class Finding:
     """A signal changed, or is back.
 
     Attributes:
+        state: "retracted": revised labels say that it never was.
         key: order key of the row that told it.
         ts: event time of that row, ms.
         change_point: event time of the first row of the new level, ms, as estimated.
         summary: one sentence for a person, at most 200 characters.
     """
 
-    state: Literal["changed", "recovered"]
-    kind: FindingKind
+    state: Literal["changed", "recovered", "retracted"]
+    kind: Kind
     signal: str
     key: Key
     arrival: int
@@ -45,6 +48,8 @@ class Finding:
     detector: DetectorRef
     statistic: Statistic
     histogram: Histogram | None = None
+    contributors: tuple[Contributor, ...] = ()
+    rule: str = RULE
     summary: str
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from detectors.classes import Key, row_key
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
-from detectors.scoring import Outcomes, add, empty_tally, first_label, of_classes, of_numbers
+from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.state import Learning, MonitorState
+from detectors.tallies import TOTAL_CAP, empty_tally
 from detectors.windows import Detection
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -39,15 +40,20 @@ def take(
         frame = _wait(state, learning, frame)
         if state.decision is None:
             return None
-        state.learning = None
+        if state.profile is not None:
+            state.learning = None
     if frame is None or not frame.n:
         return None
     scored = _score(state, frame)
     state.count("unknown_class", scored.unknown)
     unscorable = scored.first & np.isnan(scored.error)
     state.count("unscorable", int(np.count_nonzero(unscorable)))
-    assert state.total is not None
-    add(state.total, scored.entries)
+    if state.total is None:
+        state.total = empty_tally(scored.entries, TOTAL_CAP)
+    state.total.add(scored.entries)
+    state.recent.add(scored)
+    if state.expectation is not None:
+        state.expectation.learn(scored, state.spec.warmup)
 
     def key_of(row: int) -> Key:
         return max(row_key(frame, row), state.decided)
@@ -60,7 +66,7 @@ def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame
     """Keeps outcomes while there is no decision; once there is, returns all that waited."""
     if frame is not None:
         waits = frame.n
-        if state.decided:
+        if state.decision is not None:
             waits = bisect_left(range(frame.n), state.decided, key=partial(row_key, frame))
         room = max(0, WAITING_PER_ROW * state.spec.warmup - learning.waiting)
         if waits > room:
@@ -71,20 +77,18 @@ def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame
             learning.outcomes.append(frame)
     if state.decision is None or not learning.outcomes:
         return None
-    return concat(learning.outcomes)
+    waiting, learning.outcomes = learning.outcomes, []
+    return concat(waiting)
 
 
 def _score(state: MonitorState, frame: Frame) -> Outcomes:
     assert state.decision is not None
     effective = int(state.decided[0]) if state.decided else 0
     late = _late(state, frame)
-    if state.total is None:
-        state.total = empty_tally(state.decision.task)
     if state.decision.task == "regression":
-        if state.origin is None:
-            state.origin = first_label(frame)
-        return of_numbers(frame, state.origin or 0.0, effective, late)
-    return of_classes(frame, state.table, state.decision.positive, effective, late)
+        return of_numbers(frame, effective, late)
+    grid = None if state.expectation is None else state.expectation.grid
+    return of_classes(frame, state.table, state.guess.positive, effective, late, grid=grid)
 
 
 def _late(state: MonitorState, frame: Frame) -> Mask:

@@ -24,7 +24,8 @@ from driftline.rules import iso_ms
 ERROR: Final = "error"
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"
-RATE_KINDS: Final = ("missing", "type_changed", "unseen")
+WEAK_BELOW: Final = 5_000
+"""Rows of a reference below which what is said of it carries a badge."""
 _TOLERANCE: Final = 0.001
 """Least tolerance of a missing, unseen or type-changed rate."""
 

@@ -22,8 +22,6 @@ from driftline.alerts import (
 from driftline.rules import rfc3339
 from driftline.subject import Subject
 
-RULE: Final = "drift"
-
 _RANK: Final = {"info": 0, "warning": 1, "critical": 2}
 
 
@@ -34,6 +32,7 @@ class PolicyState:
     Attributes:
         incidents: fingerprint -> the last alert of its open incident.
         ended: fingerprint -> end of its last incident, ms; the next one starts later.
+        holders: fingerprint -> detectors that see the change; it ends when none does.
         transitions: (kind, severity, status) -> alerts since the subject began.
     """
 
@@ -41,6 +40,7 @@ class PolicyState:
     config_hash: str
     incidents: dict[str, Alert] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
+    holders: dict[str, list[str]] = field(default_factory=dict)
     transitions: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def active(self) -> dict[str, int]:
@@ -55,6 +55,7 @@ class PolicyState:
         return {
             "incidents": [msgspec.to_builtins(alert) for alert in self.incidents.values()],
             "ended": self.ended,
+            "holders": self.holders,
             "transitions": [[*key, n] for key, n in self.transitions.items()],
         }
 
@@ -64,7 +65,9 @@ class PolicyState:
         alerts = [msgspec.convert(alert, Alert) for alert in dumped["incidents"]]
         incidents = {alert.fingerprint: alert for alert in alerts}
         transitions = {(k, severity, s): n for k, severity, s, n in dumped["transitions"]}
-        return cls(subject, config_hash, incidents, dict(dumped["ended"]), transitions)
+        holders = {mark: list(names) for mark, names in dumped["holders"].items()}
+        ended = dict(dumped["ended"])
+        return cls(subject, config_hash, incidents, ended, holders, transitions)
 
 
 def step(state: PolicyState, findings: Sequence[Finding]) -> tuple[PolicyState, list[Alert]]:
@@ -85,10 +88,11 @@ def step(state: PolicyState, findings: Sequence[Finding]) -> tuple[PolicyState, 
 
 def _alert(state: PolicyState, finding: Finding) -> Alert | None:
     subject = state.subject
-    mark = fingerprint(subject.model, subject.version, RULE, finding.signal)
+    mark = fingerprint(subject.model, subject.version, finding.rule, finding.signal)
     last = state.incidents.get(mark)
-    if finding.state == "recovered":
-        return None if last is None else _resolved(state, last, finding)
+    if finding.state != "changed":
+        return None if last is None else _ended(state, last, finding)
+    _hold(state, mark, finding.detector.name)
     if last is None:
         started = max(finding.change_point, state.ended.get(mark, finding.change_point - 1) + 1)
         alert = _told(
@@ -116,9 +120,21 @@ def _alert(state: PolicyState, finding: Finding) -> Alert | None:
     return alert
 
 
-def _resolved(state: PolicyState, last: Alert, finding: Finding) -> Alert:
+def _hold(state: PolicyState, mark: str, detector: str) -> None:
+    """Takes note that a detector sees the change."""
+    holders = state.holders.setdefault(mark, [])
+    if detector not in holders:
+        holders.append(detector)
+
+
+def _ended(state: PolicyState, last: Alert, finding: Finding) -> Alert | None:
+    """The resolved alert, None while another detector still sees the change."""
     started, revision = last.order
     mark = last.fingerprint
+    holders = [name for name in state.holders.pop(mark, []) if name != finding.detector.name]
+    if holders:
+        state.holders[mark] = holders
+        return None
     alert = _told(
         state,
         mark,
@@ -126,7 +142,7 @@ def _resolved(state: PolicyState, last: Alert, finding: Finding) -> Alert:
         started=started,
         revision=revision + 1,
         severity=last.severity,
-        reason="recovered",
+        reason="retracted" if finding.state == "retracted" else "recovered",
     )
     ended = max(finding.ts, started)
     del state.incidents[mark]
@@ -159,14 +175,14 @@ def _told(
         model=state.subject.model,
         version=state.subject.version,
         signal=finding.signal,
-        rule=RULE,
+        rule=finding.rule,
         detector=finding.detector,
         statistic=finding.statistic,
         window=Span(rfc3339(begin), rfc3339(end + 1)),
         change_point=rfc3339(finding.change_point),
         started_at=rfc3339(started),
         detected_at=rfc3339(finding.arrival),
-        evidence=Evidence(histogram=finding.histogram),
+        evidence=Evidence(histogram=finding.histogram, contributors=list(finding.contributors)),
         summary=finding.summary,
         config_hash=state.config_hash,
     )

@@ -93,6 +93,18 @@ class ErrorReference(Struct, frozen=True, kw_only=True):
     phi_block: int = 0
 
 
+class CalibrationProfile(Struct, frozen=True, kw_only=True):
+    """Labels by cell of score and prediction: bins of `ReferenceProfile.score`, then no score.
+
+    Two cells a bin, not predicted and predicted: `n` labels, of which `positive`; `order` per bin:
+    how often a positive scores above another within it.
+    """
+
+    n: tuple[int, ...]
+    positive: tuple[int, ...]
+    order: tuple[float, ...]
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True):
     """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time."""
 
@@ -110,6 +122,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     prediction: BinnedProfile | None = None
     score: NumericProfile | None = None
     error: ErrorReference | None = None
+    calibration: CalibrationProfile | None = None
     hash: str = ""
 
     def sealed(self) -> ReferenceProfile:

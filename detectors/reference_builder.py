@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
+from detectors.cells import CellGrid
 from detectors.classes import (
     NONE,
     ClassTable,
@@ -17,6 +19,7 @@ from detectors.classes import (
     decide,
     local_classes,
 )
+from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
 from detectors.profiling import categorical, error_reference, numeric
 from detectors.reference import (
@@ -27,7 +30,7 @@ from detectors.reference import (
     ReferenceProfile,
     UnsupportedProfile,
 )
-from detectors.scoring import of_classes, of_numbers
+from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
 from driftline.rules import rfc3339
@@ -63,10 +66,20 @@ def build(
     roster = Roster(spec.features)
     roster.meet(predictions)
     labelled = [frame for frame in frames if frame.kind == "outcome" and frame.n]
-    error = _error(concat(labelled), decision, spec) if labelled else None
-    return profile_of(
+    outcomes = concat(labelled) if labelled else None
+    error = None if outcomes is None else _error(_scored(outcomes, decision, spec))
+    profile = profile_of(
         subject, predictions, decision, roster.names, spec=spec, origin=origin, error=error
     )
+    expectation = Expectation.of(profile)
+    if outcomes is None or expectation is None:
+        return profile
+    grid = expectation.grid
+    expectation.learn(_scored(outcomes, decision, spec, grid), outcomes.n, at_once=True)
+    if expectation.calibration is None:
+        return profile
+    calibration = profiled(expectation.calibration)
+    return msgspec.structs.replace(profile, calibration=calibration).sealed()
 
 
 def profile_of(
@@ -131,18 +144,23 @@ def _score(rows: Frame, decision: Decision, spec: MonitorSpec) -> NumericProfile
     return numeric(known, rows.n - len(known)) if len(known) else None
 
 
-def _error(outcomes: Frame, decision: Decision, spec: MonitorSpec) -> ErrorReference | None:
+def _scored(
+    outcomes: Frame, decision: Decision, spec: MonitorSpec, grid: CellGrid | None = None
+) -> Outcomes:
     on_time: Mask = np.zeros(outcomes.n, bool)
     if decision.task == "regression":
-        scored = of_numbers(outcomes, 0.0, 0, on_time)
-    else:
-        table = ClassTable(aliases_of(spec.classes))
-        table.know(list(decision.classes))
-        scored = of_classes(outcomes, table, decision.positive, 0, on_time)
+        return of_numbers(outcomes, 0, on_time)
+    table = ClassTable(aliases_of(spec.classes))
+    table.know(list(decision.classes))
+    positive = decision.positive if decision.task == "binary" else None
+    return of_classes(outcomes, table, positive, 0, on_time, grid=grid)
+
+
+def _error(scored: Outcomes) -> ErrorReference | None:
     usable = scored.first & ~np.isnan(scored.error)
     if not usable.any():
         return None
     residuals = None
-    if decision.task == "regression":
+    if scored.entries.deviations is not None:
         residuals = scored.a[usable].astype(np.float64)
     return error_reference(scored.error[usable], residuals)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats, finite
+from detectors.cells import CellGrid
 from detectors.classes import DIFFERENT, NONE, OTHER, ClassTable, local_classes
 from detectors.frame import Frame
-from detectors.performance.confusion import PAIR_SHIFT, ClassEntries, Confusion
-from detectors.performance.regression import NumberEntries, Residuals
-from detectors.spec import Task
+from detectors.performance.confusion import PAIR_SHIFT, ClassEntries
+from detectors.performance.deviations import DeviationEntries
+from detectors.performance.scores import ScoreEntries, binary_entries, multiclass_entries
+from detectors.signals import score
+from detectors.tallies import CellEntries, Entries
 
 Ints: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
-Entries: TypeAlias = ClassEntries | NumberEntries
-Tally: TypeAlias = Confusion | Residuals
-
-SMALLEST_SCORE: Final = float(np.finfo(np.float64).eps)
-"""Scores are clipped this far from 0 and 1 before a logarithm, as scikit-learn does."""
 
 
 @dataclass(slots=True)
@@ -34,7 +33,8 @@ class Outcomes:
         late: the prediction was late, so the outcome counts in totals only.
         first: the first label of its prediction, not a revision.
         error: 0/1, or |prediction - label|; NaN where the two cannot be compared.
-        a, b: the pair and its log loss; or residual and label minus origin.
+        a, b: the pair and the score (of the positive class, else of the predicted one; NaN
+            absent); or residual and label.
         entries: what the rows add to tallies.
         unknown: rows whose label no prediction had before.
     """
@@ -57,8 +57,6 @@ class Outcomes:
         if not self.late.any():
             return self
         kept = np.flatnonzero(~self.late)
-        entries = self.entries.take(np.flatnonzero(~self.late[self.entries.row]))
-        entries.row = np.searchsorted(kept, entries.row)
         return Outcomes(
             self.ts[kept],
             self.arrival[kept],
@@ -67,7 +65,7 @@ class Outcomes:
             self.error[kept],
             self.a[kept],
             self.b[kept],
-            entries,
+            self.entries.renumbered(kept),
             self.unknown,
         )
 
@@ -82,32 +80,24 @@ class _Rows:
     revised: Mask
 
 
-def empty_tally(task: Task) -> Tally:
-    """Counts of nothing."""
-    return Residuals() if task == "regression" else Confusion()
-
-
-def add(tally: Tally, entries: Entries) -> None:
-    """Adds entries to a tally of their own task."""
-    if isinstance(tally, Confusion):
-        assert isinstance(entries, ClassEntries)
-        tally.add(entries)
-    else:
-        assert isinstance(entries, NumberEntries)
-        tally.add(entries)
-
-
 def of_classes(
-    frame: Frame, table: ClassTable, positive: str | None, effective: int, late: Mask
+    frame: Frame,
+    table: ClassTable,
+    positive: str | None,
+    effective: int,
+    late: Mask,
+    *,
+    grid: CellGrid | None = None,
 ) -> Outcomes:
     """Outcomes of a classifier.
 
     Args:
         frame: an outcome frame.
         table: the subject's classes; new ones join.
-        positive: the class whose probability the column `score` is.
+        positive: the class that scores are probabilities of; None: scores are those of each class.
         effective: the earliest arrival, in ms, at which these may take effect.
         late: rows whose prediction was late.
+        grid: cells of score and prediction to count in.
     """
     rows = _rows(frame, effective, late)
     predicted = table.known(frame, "prediction")
@@ -116,26 +106,36 @@ def of_classes(
     previous = _apart(frame, "previous", table, predicted, table.known(frame, "previous"))
     comparable = (predicted != NONE) & (labels != NONE)
     error = np.where(comparable, (predicted != labels).astype(np.float64), np.nan)
-    scores = _Scores(frame, table, positive)
     pair = np.where(comparable, predicted << PAIR_SHIFT | labels, NONE)
-    loss = scores.loss(labels)
     out = rows.revised & (predicted != NONE) & (previous != NONE)
-    order, sign = _interleave(out, comparable)
-    old = predicted << PAIR_SHIFT | previous
-    old_loss = scores.loss(previous) if out.any() else loss
-    entries = ClassEntries(
-        row=order,
-        sign=sign,
-        pair=np.where(sign > 0, pair[order], old[order]),
-        loss=np.where(sign > 0, loss[order], old_loss[order]),
+    row, sign = _interleave(out, comparable)
+    label = np.where(sign > 0, labels[row], previous[row])
+    scores = _Scores(frame, table, positive, predicted)
+    said = predicted[row]
+    is_positive, is_said = scores.positive_of(row, label, said)
+    entries = Entries(
+        pairs=ClassEntries(row, sign, said << PAIR_SHIFT | label),
+        scores=scores.entries(row, sign, label),
     )
+    if grid is not None:
+        codes = grid.codes(scores.main[row], is_said)
+        entries.cell = CellEntries(row, sign, codes, is_positive)
+        entries.cells = len(grid)
     return Outcomes(
-        rows.ts, rows.arrival, late, ~rows.revised, error, pair, loss, entries, int(unknown.sum())
+        rows.ts,
+        rows.arrival,
+        late,
+        ~rows.revised,
+        error,
+        pair,
+        scores.main,
+        entries,
+        int(unknown.sum()),
     )
 
 
-def of_numbers(frame: Frame, origin: float, effective: int, late: Mask) -> Outcomes:
-    """Outcomes of a regression; `origin` is taken off the labels, the rest as in `of_classes`."""
+def of_numbers(frame: Frame, effective: int, late: Mask) -> Outcomes:
+    """Outcomes of a regression; the arguments are as in `of_classes`."""
     rows = _rows(frame, effective, late)
     predicted = _numbers(frame, "prediction_value")
     labels = _numbers(frame, "label_value")
@@ -143,13 +143,13 @@ def of_numbers(frame: Frame, origin: float, effective: int, late: Mask) -> Outco
     residual = predicted - labels
     comparable = ~np.isnan(residual)
     out = rows.revised & ~np.isnan(predicted - previous)
-    order, sign = _interleave(out, comparable)
+    row, sign = _interleave(out, comparable)
     new = sign > 0
-    entries = NumberEntries(
-        row=order,
+    entries = DeviationEntries(
+        row=row,
         sign=sign,
-        residual=np.where(new, residual[order], (predicted - previous)[order]),
-        label=np.where(new, labels[order], previous[order]) - origin,
+        residual=np.where(new, residual[row], (predicted - previous)[row]),
+        label=np.where(new, labels[row], previous[row]),
     )
     return Outcomes(
         rows.ts,
@@ -158,17 +158,10 @@ def of_numbers(frame: Frame, origin: float, effective: int, late: Mask) -> Outco
         ~rows.revised,
         np.abs(residual),
         residual,
-        labels - origin,
-        entries,
+        labels,
+        Entries(deviations=entries),
         0,
     )
-
-
-def first_label(frame: Frame) -> float | None:
-    """The first numeric label of an outcome frame: its subject's labels are taken from there."""
-    labels = _numbers(frame, "label_value")
-    known = np.flatnonzero(~np.isnan(labels))
-    return float(labels[known[0]]) if len(known) else None
 
 
 def _rows(frame: Frame, effective: int, late: Mask) -> _Rows:
@@ -212,28 +205,66 @@ def _apart(frame: Frame, name: str, table: ClassTable, predicted: Ints, codes: I
     return np.where(both & (sides[0] != sides[1]), DIFFERENT, codes)
 
 
+def main_scores(
+    frame: Frame,
+    positive: str | None,
+    aliases: Mapping[str, str],
+    predicted: Ints,
+    table: ClassTable,
+) -> Floats:
+    """Per row the score of the positive class; where there is none, of the predicted class.
+
+    Args:
+        frame: prediction or outcome rows.
+        positive: the class that scores are probabilities of, if any.
+        aliases: text -> class it means.
+        predicted: class code of each row's prediction.
+        table: what the codes mean.
+    """
+    if positive is not None:
+        found: Floats = score(frame, positive, aliases)
+    else:
+        found = np.full(frame.n, np.nan)
+        for name, column in frame.names("s:"):
+            code = table.index.get(aliases.get(name, name))
+            rows = (predicted == code) & column.mask if code is not None else column.mask & False
+            found[rows] = column.data[rows]
+    known = (found >= 0) & (found <= 1)
+    return np.where(known, found, np.nan)
+
+
 class _Scores:
-    """The probability that a frame's rows gave to a class, by its code."""
+    """The scores of an outcome frame, as probabilities of one class or of each."""
 
-    def __init__(self, frame: Frame, table: ClassTable, positive: str | None) -> None:
-        self.n = frame.n
-        self.columns = [
-            (code, column)
-            for name, column in frame.names("s:")
-            if (code := table.index.get(table.aliases.get(name, name))) is not None
-        ]
-        self.single = None if positive is None else frame.columns.get("score")
-        self.positive = NONE if positive is None else table.index.get(positive, NONE)
+    def __init__(
+        self, frame: Frame, table: ClassTable, positive: str | None, predicted: Ints
+    ) -> None:
+        self.frame, self.table = frame, table
+        self.positive = positive
+        self.code = NONE if positive is None else table.index.get(positive, NONE)
+        self.predicted = predicted
+        self.main = main_scores(frame, positive, table.aliases, predicted, table)
 
-    def loss(self, codes: Ints) -> Floats:
-        """-ln of the score of each row's class, NaN where it has none."""
-        scores = np.full(self.n, np.nan)
-        if self.single is not None:
-            given = self.single.mask & (codes != NONE)
-            of_class = np.where(codes == self.positive, self.single.data, 1 - self.single.data)
-            scores[given] = of_class[given]
-        for code, column in self.columns:
-            rows = (codes == code) & column.mask
-            scores[rows] = column.data[rows]
-        loss: Floats = -np.log(np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
-        return loss
+    def positive_of(self, row: Ints, label: Ints, said: Ints) -> tuple[Mask, Mask]:
+        """(the label is positive, the positive class was predicted) of each entry.
+
+        Without a positive class: the prediction was right, and always.
+        """
+        if self.positive is None:
+            return said == label, np.ones(len(row), bool)
+        return label == self.code, said == self.code
+
+    def entries(self, row: Ints, sign: Ints, label: Ints) -> ScoreEntries:
+        """What the scores of these rows add, given labels."""
+        if self.positive is not None:
+            return binary_entries(row, sign, self.main[row], label == self.code)
+        columns = {
+            self.table.aliases.get(name, name): column for name, column in self.frame.names("s:")
+        }
+        scores = np.full((self.frame.n, len(columns)), np.nan)
+        at = np.full(len(self.table.names), NONE)
+        for i, name in enumerate(sorted(columns)):
+            scores[:, i] = np.where(columns[name].mask, columns[name].data, np.nan)
+            if (code := self.table.index.get(name)) is not None:
+                at[code] = i
+        return multiclass_entries(row, sign, scores[row], at[self.predicted[row]], at[label])

@@ -46,8 +46,8 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name or self.metric
 
 
-class MetricSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """A metric to compute: its name, and its parameters such as {"fn": 500, "fp": 5} of `cost`."""
+class MetricSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric by name, of `detectors.registry.METRICS` or, with `params`, of its `FACTORIES`."""
 
     name: str
     params: dict[str, float] = {}
@@ -82,7 +82,7 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Registry detectors that may open alerts beside the bank, such as `adwin`."""
     thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[MetricSpec, ...] | None = None
-    """Metrics in `detectors.registry.METRICS`; None: the defaults of the task."""
+    """What to compute; None: the defaults of the task."""
 
 
 def config_hash(spec: MonitorSpec) -> str:

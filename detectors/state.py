@@ -12,17 +12,23 @@ from detectors.api import Value
 from detectors.classes import ClassTable, Decision, Key, aliases_of
 from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
+from detectors.estimate import Estimate
+from detectors.expectation import Expectation
 from detectors.features import Features
+from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
+from detectors.guess import Guess
 from detectors.policy import PolicyState
+from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
-from detectors.scoring import Tally, empty_tally
+from detectors.registry import METRICS, AnyMetric, metrics_of
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
-from detectors.summary import measure, numbers
-from detectors.window import load_tally
-from detectors.windows import Windows
+from detectors.summary import estimates, measure, numbers
+from detectors.tallies import Tally, load_tally
+from detectors.thresholds import Thresholds
+from detectors.windows import NO_WINDOWS, Windows
 from driftline.alerts import WindowSummary
 from driftline.errors import UnknownVersion
 from driftline.subject import Subject
@@ -38,6 +44,8 @@ class Learning:
 
     rows: list[Frame] = field(default_factory=list)
     outcomes: list[Frame] = field(default_factory=list)
+    last: Key = ()
+    """Order key of the last row."""
 
     @property
     def n(self) -> int:
@@ -57,11 +65,15 @@ class MonitorState:
     Attributes:
         counters: exact counts since the subject began; see `COUNTERS`, and those of count frames.
         decision: task, positive class and classes; None while they are being learned.
-        decided: order key of the row that completed the warm-up; outcomes take effect after it.
+        decided: order key of the row that decided the task; outcomes take effect after it.
+        guess: the task while it is learned, and what scores are probabilities of.
+        expectation: estimated performance; None without scores, and in the warm-up.
+        recent: the last labels.
+        catalog: metrics by name that there are; whoever built the state may have added to them.
         total: all outcomes since the subject began, those of late predictions included.
-        origin: what regression sums take off labels, so that rounding does not eat their spread.
         detections: (signal, detector) -> changes it found since the subject began.
         summaries: windows to publish; `take_windows` empties it.
+        found: what published windows told; the step that published them empties it.
     """
 
     subject: Subject
@@ -71,6 +83,7 @@ class MonitorState:
     roster: Roster
     concept: Concept
     policy: PolicyState
+    thresholds: Thresholds
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -79,13 +92,22 @@ class MonitorState:
     features: Features | None = None
     score: PageHinkley | None = None
     total: Tally | None = None
-    origin: float | None = None
+    guess: Guess = field(default_factory=Guess)
+    expectation: Expectation | None = None
+    recent: Recent = field(default_factory=Recent)
+    catalog: Mapping[str, AnyMetric] = field(default_factory=lambda: METRICS)
     detections: dict[tuple[str, str], int] = field(default_factory=dict)
     summaries: list[WindowSummary] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
 
     def take_windows(self) -> list[WindowSummary]:
         """The windows closed or revised since the last call, in the order they were."""
         taken, self.summaries = self.summaries, []
+        return taken
+
+    def take_found(self) -> list[Finding]:
+        """What windows told since the last call."""
+        taken, self.found = self.found, []
         return taken
 
     def count(self, name: str, n: int = 1) -> None:
@@ -105,12 +127,24 @@ class MonitorState:
 
         The last 1,000 leave out outcomes of late predictions, and do not follow revisions.
         """
-        tally = self.total
-        if over != "all":
-            tally = None
-            if self.decision is not None:
-                tally = self.concept.recent(empty_tally(self.decision.task))
-        return measure(tally, self.decision, self.table, self.spec)
+        if self.decision is None:
+            return {}
+        tally = self.total if over == "all" else self.recent.tally()
+        metrics = metrics_of(self.spec, self.decision.task, self.catalog)
+        return measure(tally, self.decision, self.table, metrics, self.guess.positive)
+
+    def estimated(self) -> dict[str, Estimate]:
+        """Performance that is expected of the last 1,000 predictions; empty where none can be."""
+        known = self.expectation
+        if known is None or known.calibration is None or self.decision is None:
+            return {}
+        return estimates(known.calibration, known.latest(), self.guess.positive)
+
+    def decided_at(self, arrival: int) -> Decision | None:
+        """The task as far as rows before this arrival told it."""
+        if self.profile is not None:
+            return self.decision
+        return self.guess.decision(self.spec, arrival) if self.guess.known(arrival) else None
 
     def metrics(self, over: Literal["all", "last_1000"] = "all") -> dict[str, float]:
         """The metrics that have a value."""
@@ -150,11 +184,14 @@ class MonitorState:
             "roster": self.roster.dump(),
             "concept": self.concept.dump(),
             "policy": self.policy.dump(),
+            "thresholds": self.thresholds.dump(),
             "learning": None if self.learning is None else _dump_learning(self.learning),
             "features": None if self.features is None else self.features.dump(),
             "score": None if self.score is None else self.score.dump(),
             "total": None if self.total is None else self.total.dump(),
-            "origin": self.origin,
+            "guess": self.guess.dump(),
+            "expectation": None if self.expectation is None else self.expectation.dump(),
+            "recent": self.recent.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -171,7 +208,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     aliases = aliases_of(spec.classes)
     roster = Roster(spec.features)
     roster.restore(dumped["roster"])
-    windows = dumped["windows"] if dumped["window_ms"] == spec.window_ms else []
+    windows = dumped["windows"] if dumped["window_ms"] == spec.window_ms else NO_WINDOWS
     concept = Concept.load(dumped["concept"], spec.warmup)
     state = MonitorState(
         subject,
@@ -181,17 +218,22 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         roster=roster,
         concept=concept,
         policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
+        thresholds=Thresholds.load(dumped["thresholds"], spec),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
         decided=tuple(dumped["decided"]),
         total=load_tally(dumped["total"]),
-        origin=dumped["origin"],
+        guess=Guess.load(dumped["guess"]),
+        recent=Recent.load(dumped["recent"]),
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
+    if dumped["expectation"] is not None:
+        state.expectation = Expectation.load(dumped["expectation"])
     if dumped["profile"] is not None:
         state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
-        state.features = Features.load(dumped["features"], roster.names, state.profile)
+        state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
+        concept.go_on_with(state.features.plan, spec, dumped["concept"])
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
     state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}
@@ -217,6 +259,7 @@ def _dump_learning(learning: Learning) -> dict[str, Any]:
     return {
         "rows": [encode_frame(frame) for frame in learning.rows],
         "outcomes": [encode_frame(frame) for frame in learning.outcomes],
+        "last": list(learning.last),
     }
 
 
@@ -224,4 +267,5 @@ def _load_learning(dumped: Mapping[str, Any]) -> Learning:
     return Learning(
         [decode_frame(frame) for frame in dumped["rows"]],
         [decode_frame(frame) for frame in dumped["outcomes"]],
+        tuple(dumped["last"]),
     )

@@ -3,46 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final
 
-from detectors.api import Metric, Value
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors import estimated as expected
+from detectors.api import Value
+from detectors.cells import CellCounts
 from detectors.classes import ClassTable, Decision
+from detectors.decompose import CellErrors, Split, split
+from detectors.estimate import Estimate, undefined
+from detectors.estimated import Calibration, surprise
+from detectors.expectation import Expectation
 from detectors.feed import TICKS
-from detectors.performance.confusion import Confusion, ConfusionView, view
-from detectors.performance.regression import Residuals
+from detectors.performance.confusion import PAIR_SHIFT, view
+from detectors.performance.deviations import Deviations
 from detectors.quality.missing import missing_rate
-from detectors.registry import metrics_of
-from detectors.scoring import Tally, empty_tally
+from detectors.registry import AnyMetric, metrics_of
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec
+from detectors.tallies import TOTAL_CAP, ClassTally, NumberTally, Tally
 from detectors.window import Window
+from driftline.alerts import CameTrue, ErrorSplit, Estimated, LabelCoverage, WindowSummary
 from driftline.alerts import Confusion as ConfusionRecord
-from driftline.alerts import WindowSummary
 from driftline.rules import rfc3339
 from driftline.subject import Subject
 
+COVERED: Final = 0.9
+"""Share of the final coverage at which a window's labels stop being provisional."""
+_SHOWN: Final = 30  # predictions a cell needs for its coverage to be quoted
+_ONE_SCORE: Final = "one score a row, but more than two classes: `scores` needs one for each class"
+
 
 def measure(
-    tally: Tally | None, decision: Decision | None, table: ClassTable, spec: MonitorSpec
+    tally: Tally | None,
+    decision: Decision,
+    table: ClassTable,
+    metrics: Sequence[AnyMetric],
+    scores_of: str | None,
 ) -> dict[str, Value]:
-    """Every metric of the task with its value or the reason it has none; none while undecided."""
-    if decision is None:
-        return {}
-    return _values(_base(tally, decision, table), decision, spec)
+    """Every one of the metrics with its value or the reason it has none.
+
+    Args:
+        tally: what outcomes added up; None: there are none.
+        decision: task and positive class.
+        table: the subject's classes.
+        metrics: of the task.
+        scores_of: the class that scores are probabilities of, if it is one.
+    """
+    if decision.task == "regression":
+        sums = tally.deviations if isinstance(tally, NumberTally) else Deviations()
+        return {m.name: _measured(m, sums) for m in metrics if m.of == "deviations"}
+    counted = tally if isinstance(tally, ClassTally) else ClassTally.empty(TOTAL_CAP)
+    matrix = view(counted.confusion, table.names, decision.positive)
+    values: dict[str, Value] = {}
+    for metric in metrics:
+        if metric.of == "matrix":
+            values[metric.name] = _measured(metric, matrix)
+        elif metric.of == "scores" and decision.task == "multiclass" and scores_of is not None:
+            values[metric.name] = undefined(_ONE_SCORE)
+        elif metric.of == "scores":
+            values[metric.name] = _measured(metric, counted.scores)
+    return values
 
 
-def _base(tally: Tally | None, decision: Decision, table: ClassTable) -> ConfusionView | Residuals:
-    counted = empty_tally(decision.task) if tally is None else tally
-    if isinstance(counted, Confusion):
-        return view(counted, table.names, decision.positive)
-    return counted
+def _measured(metric: AnyMetric, base: object) -> Value:
+    """The metric's value; a label revised without having been counted makes no monitor fall.
+
+    (That can be where outcomes over the cap were left out while they waited for the task.)
+    """
+    try:
+        return metric.measure(base)
+    except (ArithmeticError, ValueError) as error:
+        return undefined(f"the counts do not fit together: {error}")
 
 
-def _values(
-    base: ConfusionView | Residuals, decision: Decision, spec: MonitorSpec
-) -> dict[str, Value]:
-    metrics: Sequence[Metric[Any]] = metrics_of(spec, decision.task)  # Any: of this task's tally
-    return {metric.name: metric.measure(base) for metric in metrics}
+def estimates(
+    calibration: Calibration, n: NDArray[np.int64], scores_of: str | None
+) -> dict[str, Estimate]:
+    """What performance is expected of predictions by cell; with many classes accuracy alone."""
+    found = expected.estimate(calibration, n)
+    return found if scores_of is not None else {"accuracy": found["accuracy"]}
 
 
 def summarise(
@@ -54,15 +96,23 @@ def summarise(
     decision: Decision | None,
     table: ClassTable,
     roster: Roster,
+    catalog: Mapping[str, AnyMetric],
+    scores_of: str | None,
+    expectation: Expectation | None,
+    final_coverage: float | None,
 ) -> WindowSummary:
     """The record of a window that is published at arrival `at`."""
     values: dict[str, Value] = {}
     confusion = None
+    tally = window.tally
     if decision is not None:
-        base = _base(window.tally, decision, table)
-        values = _values(base, decision, spec)
-        if isinstance(base, ConfusionView) and base.n:
-            confusion = ConfusionRecord(list(base.classes), base.matrix)
+        metrics = metrics_of(spec, decision.task, catalog)
+        values = measure(tally, decision, table, metrics, scores_of)
+        if isinstance(tally, ClassTally) and tally.n:
+            matrix = view(tally.confusion, table.names, decision.positive)
+            confusion = ConfusionRecord(list(matrix.classes), matrix.matrix)
+    calibration = None if expectation is None else expectation.at(at)
+    guesses, came_true, parts = _expected(window, calibration, scores_of)
     return WindowSummary(
         model=subject.model,
         version=subject.version,
@@ -76,9 +126,103 @@ def summarise(
             "revisions": window.revisions,
         },
         metrics=numbers(values),
+        errors=errors_of(values),
+        reasons={name: v.reason for name, v in values.items() if v.value is None},
+        labels=_labels(window, final_coverage),
+        estimated=guesses,
+        came_true=came_true,
+        split=parts,
         confusion=confusion,
         signals=_signals(window, at, table, roster),
     )
+
+
+def _expected(
+    window: Window, calibration: Calibration | None, scores_of: str | None
+) -> tuple[dict[str, Estimated], dict[str, CameTrue], ErrorSplit | None]:
+    """What was expected of a window, how it turned out, and why the error changed."""
+    if calibration is None or not _whole(window):
+        return {}, {}, None
+    guesses = bands(estimates(calibration, window.expected, scores_of))
+    cells = _labelled(window)
+    if cells is None:
+        return guesses, {}, None
+    came_true = {
+        name: CameTrue(seen.realised, seen.expected.value, seen.z)
+        for name, seen in surprise(calibration, cells).items()
+        if name in guesses and seen.expected.value is not None
+    }
+    errors = CellErrors.of_rates(calibration.counts), CellErrors.of_rates(cells)
+    return guesses, came_true, _record(split(*errors))
+
+
+def bands(found: Mapping[str, Estimate]) -> dict[str, Estimated]:
+    """Estimates that have a value and a band, as records."""
+    return {
+        name: Estimated(e.value, *e.interval)
+        for name, e in found.items()
+        if e.value is not None and e.interval is not None
+    }
+
+
+def _record(parts: Split | None) -> ErrorSplit | None:
+    if parts is None:
+        return None
+    mix, within = parts.mix, parts.within
+    return ErrorSplit(
+        parts.reference,
+        parts.current,
+        mix.value,
+        mix.standard_error,
+        within.value,
+        within.standard_error,
+        parts.new,
+    )
+
+
+def _whole(window: Window) -> bool:
+    """All predictions were counted by cell: none of them is older than the cells."""
+    return 0 < window.predictions == int(window.expected.sum())
+
+
+def _labelled(window: Window) -> CellCounts | None:
+    """The outcomes by cell, where all of them were counted so."""
+    if not isinstance(window.tally, ClassTally) or window.tally.cells is None:
+        return None
+    cells = window.tally.cells
+    return cells if 0 < window.tally.n == int(cells.n.sum()) else None
+
+
+def _labels(window: Window, final_coverage: float | None) -> LabelCoverage | None:
+    """How far the labels have come; None for a window without predictions."""
+    n = window.predictions
+    if not n:
+        return None
+    coverage = window.outcomes / n
+    needed = COVERED * (1.0 if final_coverage is None else final_coverage)
+    low = high = least = most = reweighted = None
+    if isinstance(window.tally, ClassTally):
+        pairs = window.tally.confusion.counts.items()
+        mask = (1 << PAIR_SHIFT) - 1
+        wrong = sum(count for pair, count in pairs if pair >> PAIR_SHIFT != pair & mask)
+        low, high = wrong / n, min((wrong + max(n - window.tally.n, 0)) / n, 1.0)
+        cells = _labelled(window)
+        if cells is not None and _whole(window):
+            least, most, reweighted = _selection(window.expected, cells)
+    return LabelCoverage(coverage, coverage < needed, low, high, least, most, reweighted)
+
+
+def _selection(
+    predictions: NDArray[np.int64], cells: CellCounts
+) -> tuple[float | None, float | None, float | None]:
+    """(least and greatest coverage of a cell, error rate reweighted to all predictions)."""
+    shown, held = predictions >= _SHOWN, (cells.n > 0) & (predictions > 0)
+    coverage = (cells.n[shown] / predictions[shown]).tolist()
+    reweighted = None
+    if held.any():
+        rates = cells.errors[held] / cells.n[held]
+        reweighted = float((predictions[held] * rates).sum()) / int(predictions[held].sum())
+    return min(coverage, default=None), max(coverage, default=None), reweighted
 
 
 def _signals(
@@ -121,3 +265,12 @@ def _features(window: Window, at: int, roster: Roster) -> dict[str, dict[str, fl
 def numbers(values: Mapping[str, Value]) -> dict[str, float]:
     """The metrics that have a value."""
     return {name: v.value for name, v in values.items() if v.value is not None}
+
+
+def errors_of(values: Mapping[str, Value]) -> dict[str, float]:
+    """The standard errors that are known, of metrics that have a value."""
+    return {
+        name: v.standard_error
+        for name, v in values.items()
+        if isinstance(v, Estimate) and v.value is not None and v.standard_error is not None
+    }

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from detectors.arrays import dump_array, load_array
 from detectors.classes import NONE
-from detectors.performance.confusion import ClassEntries, Confusion
-from detectors.performance.regression import Residuals
 from detectors.reference import CHANGED
-from detectors.scoring import Entries, Outcomes, Tally, add
+from detectors.scoring import Outcomes
 from detectors.signals import Observed
+from detectors.tallies import WINDOW_CAP, Tally, empty_tally, load_tally
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -25,13 +24,16 @@ class PredictionRows:
     """On-time predictions in order of arrival, shape (n,).
 
     `classes`: class code of each, None while undecided and for regressions. `observed`: features
-    by number of the roster; while there is no reference all codes and ticks are empty.
+    by number of the roster; while there is no reference all codes and ticks are empty. `cells`:
+    cell of score and prediction, of a grid of `grid` cells; None where there is none.
     """
 
     ts: Ints
     arrival: Ints
     classes: Ints | None
     observed: Observed
+    cells: Ints | None = None
+    grid: int = 0
 
 
 def _nothing() -> Ints:
@@ -55,6 +57,8 @@ class Window:
     changed: Ints = field(default_factory=_nothing)
     ranked: Ints = field(default_factory=_nothing)
     ticks: Ints = field(default_factory=_nothing)
+    expected: Ints = field(default_factory=_nothing)
+    """Predictions by cell."""
     outcomes: int = 0
     revisions: int = 0
     tally: Tally | None = None
@@ -69,6 +73,10 @@ class Window:
             for code, n in enumerate(np.bincount(codes[codes != NONE]).tolist()):
                 if n:
                     self.classes[code] = self.classes.get(code, 0) + n
+        if rows.cells is not None:
+            self.expected = _grown(
+                self.expected, np.bincount(rows.cells[which], minlength=rows.grid)
+            )
         span = slice(which[0], which[-1] + 1) if _consecutive(which) else which
         seen = rows.observed
         self.present = _grown(self.present, np.count_nonzero(seen.present[:, span], axis=1))
@@ -84,9 +92,8 @@ class Window:
         self.outcomes += first
         self.revisions += len(which) - first
         if self.tally is None:
-            of_classes = isinstance(outcomes.entries, ClassEntries)
-            self.tally = Confusion() if of_classes else Residuals()
-        add(self.tally, entries_of(outcomes.entries, which))
+            self.tally = empty_tally(outcomes.entries, WINDOW_CAP)
+        self.tally.add(outcomes.entries.of_rows(which))
 
     def add_detection(self, detector: str, signal: str) -> None:
         """Counts a change that a detector found."""
@@ -107,6 +114,7 @@ class Window:
             "changed": dump_array(self.changed),
             "ranked": dump_array(self.ranked),
             "ticks": dump_array(self.ticks),
+            "expected": dump_array(self.expected),
             "outcomes": self.outcomes,
             "revisions": self.revisions,
             "tally": None if tally is None else tally.dump(),
@@ -123,27 +131,11 @@ class Window:
         window.changed = load_array(dumped["changed"])
         window.ranked = load_array(dumped["ranked"])
         window.ticks = load_array(dumped["ticks"])
+        window.expected = load_array(dumped["expected"])
         window.outcomes, window.revisions = dumped["outcomes"], dumped["revisions"]
         window.tally = load_tally(dumped["tally"])
         window.detections = {d: dict(signals) for d, signals in dumped["detections"].items()}
         return window
-
-
-def load_tally(dumped: Mapping[str, Any] | None) -> Tally | None:
-    """The tally that was dumped, of whichever task."""
-    if dumped is None:
-        return None
-    return Confusion.load(dumped) if "pairs" in dumped else Residuals.load(dumped)
-
-
-def entries_of(entries: Entries, which: Ints) -> Entries:
-    """The entries of some outcome rows, `which` rising; in their order."""
-    if _consecutive(which):
-        low, high = np.searchsorted(entries.row, [which[0], which[-1] + 1])
-        return entries.take(slice(int(low), int(high)))
-    low, high = np.searchsorted(entries.row, [which[0], which[-1] + 1])
-    rows = entries.row[low:high]
-    return entries.take(np.flatnonzero(np.isin(rows, which)) + low)
 
 
 def _consecutive(which: Ints) -> bool:

@@ -10,7 +10,7 @@ matter how the rows were batched.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
@@ -24,6 +24,10 @@ from detectors.window import Ints, PredictionRows, Window
 REPUBLISH_MS: Final = 3_600_000
 MAX_OPEN: Final = 1_000
 """Windows that take outcomes; with a longer horizon, older outcomes count since start only."""
+
+MATURED: Final = 30
+"""Windows that took all their outcomes and are remembered, the latest ones."""
+NO_WINDOWS: Final[Mapping[str, Any]] = {"open": [], "matured": []}
 
 Publish: TypeAlias = Callable[[Window, int], None]
 
@@ -46,6 +50,8 @@ class Windows:
         self.lateness = spec.lateness_ms
         self.kept = min(spec.horizon_ms, MAX_OPEN * spec.window_ms)
         self.open: dict[int, Window] = {}
+        self.matured: list[tuple[int, int]] = []
+        """(predictions, outcomes) of windows that take no more of them."""
         self._due: list[tuple[int, int]] = []
 
     def late(self, ts: Ints, arrival: Ints) -> NDArray[np.bool_]:
@@ -74,6 +80,12 @@ class Windows:
             self._advance(batch, at)
             self._happen(at, publish)
         self._advance(batch, None)
+
+    @property
+    def final_coverage(self) -> float | None:
+        """Share of predictions that got their label in the end; None while no window knows."""
+        predictions = sum(n for n, _ in self.matured)
+        return sum(n for _, n in self.matured) / predictions if predictions else None
 
     @property
     def next_due(self) -> int | None:
@@ -124,6 +136,7 @@ class Windows:
                 publish(window, due)
             if due >= self._drops(start):
                 del self.open[start]
+                self.matured = [*self.matured, (window.predictions, window.outcomes)][-MATURED:]
             else:
                 self._schedule(window, self._drops(start))
 
@@ -166,15 +179,19 @@ class Windows:
 
     # -- snapshots -----------------------------------------------------------------------------
 
-    def dump(self) -> list[dict[str, Any]]:
+    def dump(self) -> dict[str, Any]:
         """As builtins."""
-        return [self.open[start].dump() for start in sorted(self.open)]
+        return {
+            "open": [self.open[start].dump() for start in sorted(self.open)],
+            "matured": [list(window) for window in self.matured],
+        }
 
     @classmethod
-    def load(cls, dumped: Iterable[Mapping[str, Any]], spec: MonitorSpec) -> Self:
+    def load(cls, dumped: Mapping[str, Any], spec: MonitorSpec) -> Self:
         """Goes on from `dump`."""
         windows = cls(spec)
-        for each in dumped:
+        windows.matured = [(n, outcomes) for n, outcomes in dumped["matured"]]
+        for each in dumped["open"]:
             window = Window.load(each)
             windows.open[window.start] = window
             windows._schedule(window, window.due)

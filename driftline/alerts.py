@@ -145,6 +145,61 @@ class Confusion(Struct, frozen=True):
     counts: list[list[int]]
 
 
+class Estimated(Struct, frozen=True):
+    """A metric as expected without labels, if P(label | score) is still the reference's.
+
+    `low`, `high`: 95 % band of what will be realised. It is blind to concept drift.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+class CameTrue(Struct, frozen=True):
+    """Realised against expected over the same labelled outcomes; `z`: standard errors apart.
+
+    |z| beyond 1.96 says that P(label | score) differs from the reference's: concept drift.
+    """
+
+    realised: float
+    expected: float
+    z: float | None = None
+
+
+class ErrorSplit(Struct, frozen=True):
+    """A change of the error rate: current - reference = mix + within.
+
+    `mix`: other inputs, `within`: other errors for the same scores; each with its standard error.
+    `new`: share of outcomes where the reference has none, which count as mix.
+    """
+
+    reference: float
+    current: float
+    mix: float
+    mix_error: float
+    within: float
+    within_error: float
+    new: float
+
+
+class LabelCoverage(Struct, frozen=True):
+    """How far a window's labels have come, and how much its metrics may change yet.
+
+    `provisional`: below 90 % of what earlier windows had in the end. `low`, `high`: the error rate
+    lies between them whatever the missing labels say. `least`, `most`: coverage of the worst and
+    best covered scores; `reweighted`: error rate with scores weighing as among all predictions.
+    """
+
+    coverage: float
+    provisional: bool
+    low: float | None = None
+    high: float | None = None
+    least: float | None = None
+    most: float | None = None
+    reweighted: float | None = None
+
+
 class WindowSummary(Struct, frozen=True, kw_only=True):
     """One event-time window of one subject; a later `revision` replaces an earlier one."""
 
@@ -158,6 +213,14 @@ class WindowSummary(Struct, frozen=True, kw_only=True):
     """predictions, outcomes, late and the like."""
     metrics: dict[str, float] = {}
     """Metric name to value; one without a value is absent, never zero."""
+    errors: dict[str, float] = {}
+    """Metric name to standard error: what so few rows may be off by."""
+    reasons: dict[str, str] = {}
+    """Metric name to why it has no value."""
+    labels: LabelCoverage | None = None
+    estimated: dict[str, Estimated] = {}
+    came_true: dict[str, CameTrue] = {}
+    split: ErrorSplit | None = None
     confusion: Confusion | None = None
     signals: dict[str, dict[str, float]] = {}
     """Signal to statistic to value: `feature:amount` -> {n, missing, mean, ...}."""
@@ -165,6 +228,7 @@ class WindowSummary(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Finite or absent."""
         force_setattr(self, "metrics", finite_values(self.metrics))
+        force_setattr(self, "errors", finite_values(self.errors))
         signals = {name: finite_values(values) for name, values in self.signals.items()}
         force_setattr(self, "signals", signals)
 

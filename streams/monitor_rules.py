@@ -12,6 +12,8 @@ from streams.monitor_words import (
     BASELINES,
     DAYS,
     DETECTOR_NAMES,
+    HELD,
+    HELD_PATTERN,
     KEYS,
     METRIC_PARAMS,
     METRICS,
@@ -46,7 +48,7 @@ def _metric(document: Document, node: Node) -> MetricSpec | None:
         if name is not None and name in METRIC_PARAMS:
             document.problem(node, f"{name!r} needs its numbers; write {_form(name)}")
             return None
-        return None if name is None else MetricSpec(name)
+        return None if name is None else MetricSpec(name=name)
     if not required(document, node, "name"):
         return None
     name = document.choice(node.fields["name"], METRICS)
@@ -65,7 +67,7 @@ def _metric(document: Document, node: Node) -> MetricSpec | None:
     missing = [key for key in names if key not in node.fields]
     if missing:
         document.problem(node, f"`{missing[0]}` is missing; write {_form(name)}")
-    return MetricSpec(name, params)
+    return MetricSpec(name=name, params=params)
 
 
 def _parameter(document: Document, node: Node, name: str) -> float | None:
@@ -130,9 +132,9 @@ def _threshold(document: Document, node: Node) -> Threshold | None:
 
 def _held(document: Document, node: Node) -> str | None:
     """What a threshold is about: a metric, or the missing rate of a feature."""
-    if node.text is not None and node.text.startswith(MISSING_RATE) and node.text != MISSING_RATE:
+    if node.text is not None and re.match(HELD_PATTERN, node.text):
         return node.text
-    return document.choice(node, (*METRICS, f"{MISSING_RATE}FEATURE"))
+    return document.choice(node, (*HELD, f"{MISSING_RATE}FEATURE"))
 
 
 def _levels(document: Document, fields: Mapping[str, Node], threshold: Threshold) -> None:

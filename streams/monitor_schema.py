@@ -14,11 +14,12 @@ from streams.monitor_words import (
     DAYS,
     DETECTOR_NAMES,
     FAIRNESS_METRICS,
+    HELD,
+    HELD_PATTERN,
     KEYS,
     KINDS,
     METRIC_PARAMS,
     METRICS,
-    MISSING_RATE,
     MODES,
     SEVERITIES,
     TASKS,
@@ -184,9 +185,7 @@ def _threshold() -> Schema:
         "thresholds",
         {
             "name": _TEXT | {"not": {"const": "drift"}, "description": "The rule of its alerts."},
-            "metric": {
-                "anyOf": [_words(METRICS), {"pattern": f"^{MISSING_RATE}.", "type": "string"}]
-            },
+            "metric": {"anyOf": [_words(HELD), {"type": "string", "pattern": HELD_PATTERN}]},
             "above": _NUMBER | {"description": "Violated by values over this."},
             "below": _NUMBER | {"description": "Violated by values under this."},
             "relative": _words(

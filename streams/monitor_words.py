@@ -25,9 +25,13 @@ METRIC_PARAMS: Mapping[str, tuple[str, ...]] = {
 _PLANNED = (
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "specificity",
     "false_negative_rate", "false_positive_rate", "mcc", "log_loss", "brier", "roc_auc", "pr_auc",
-    "calibration_error", "mae", "rmse", "mape", "smape", "r2", "bias",
+    "expected_calibration_error", "mae", "rmse", "mape", "smape", "r2", "bias",
 )  # fmt: skip
 METRICS = tuple(dict.fromkeys((*_PLANNED, *COMPUTED, *METRIC_PARAMS)))
+HELD = tuple(name for name in METRICS if name == "cost" or name not in METRIC_PARAMS)
+"""What a threshold may be about, beside `HELD_PATTERN`."""
+HELD_PATTERN = r"^(f\d+(\.\d+)?|top_\d+_accuracy|quantile_loss_0\.\d+|missing_rate:.+)$"
+"""Metrics by the names that their numbers give them, and missing rates of features."""
 MISSING_RATE = "missing_rate:"
 """What the name of a feature follows where a threshold is about its missing values."""
 

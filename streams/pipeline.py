@@ -14,12 +14,15 @@ from detectors import engine, join, policy
 from detectors.clock import ArrivalClock
 from detectors.frame import Frame
 from detectors.sequencer import Sequencer
+from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
+from detectors.summary import bands, errors_of, numbers
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
 from streams.frames import Message
 from streams.monitors import Monitors
+from streams.plugins import catalog
 from streams.readings import Reading
 
 RELEASE_BYTES = 4 << 20
@@ -155,6 +158,7 @@ class DetectShard:
         name = Subject.parse(subject)
         spec, reference = self.monitors.spec(name.model), self.monitors.reference(name.model)
         state = engine.new(name, spec, reference)
+        state.catalog = catalog()
         for counter, n in self.counts.pop(subject, {}).items():
             state.count(counter, n)
         return state
@@ -187,8 +191,13 @@ class DetectShard:
         for subject, state in self.subjects.items():
             spec = monitors.spec(state.subject.model)
             if spec != state.spec:
-                self.subjects[subject] = load_state(state.dump(), spec)
+                self.subjects[subject] = _load(state.dump(), spec)
         self.monitors = monitors
+
+    def conclude(self) -> None:
+        """No rows will come any more: decides the tasks that are open from those there are."""
+        for state in self.subjects.values():
+            engine.conclude(state)
 
     def dump(self) -> dict[str, Any]:
         """The shard as builtins, for the checkpoint."""
@@ -206,23 +215,40 @@ class DetectShard:
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
         shard.subjects = {
-            name: load_state(state, monitors.spec(Subject.parse(name).model))
+            name: _load(state, monitors.spec(Subject.parse(name).model))
             for name, state in dumped["subjects"].items()
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
         return shard
 
 
+def _load(dumped: dict[str, Any], spec: MonitorSpec) -> MonitorState:
+    state = load_state(dumped, spec)
+    state.catalog = catalog()
+    return state
+
+
 def reading_of(state: MonitorState) -> Reading:
     """A monitor's numbers at this moment, for /metrics and the summary of a replay."""
-    metrics = {}
+    metrics: dict[tuple[str, str], float] = {}
+    errors: dict[tuple[str, str], float] = {}
     for over in (ALL_TIME, LATEST):
-        for name, value in state.metrics(over).items():
-            metrics[name, over] = value
+        values = state.values(over)
+        metrics |= {(name, over): value for name, value in numbers(values).items()}
+        errors |= {(name, over): error for name, error in errors_of(values).items()}
+    expected = {
+        (name, LATEST, bound): getattr(band, bound)
+        for name, band in bands(state.estimated()).items()
+        for bound in ("value", "low", "high")
+    }
+    tallies = ((ALL_TIME, state.total), (LATEST, state.recent.tally()))
     predictions, joined = state.counters["predictions"], state.counters["joined"]
     return Reading(
         counters=dict(state.counters),
         metrics=metrics,
+        errors=errors,
+        estimated=expected,
+        samples={over: tally.n for over, tally in tallies if tally is not None},
         statistics=state.statistics(),
         detections=dict(state.detections),
         active=state.policy.active(),

@@ -36,6 +36,10 @@ class Reading:
     """Exact counts since the subject began; names as in `COUNTED`, others show as `event`."""
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(metric, window) -> value; window is a size such as `1h`, `last_1000` or `all`."""
+    errors: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(metric, window) -> standard error of the value."""
+    estimated: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """(metric, window, bound) -> what is expected without labels; bound: value, low, high."""
     samples: Mapping[str, int] = field(default_factory=dict)
     """window -> outcomes in it."""
     missing: Mapping[str, float] = field(default_factory=dict)
@@ -100,6 +104,18 @@ PERFORMANCE = Series(
     "A performance metric over a window, in the metric's own unit.",
     (*_SUBJECT, "metric", "window"),
 )
+ERROR = Series(
+    "driftline_performance_standard_error_value",
+    "gauge",
+    "Standard error of a performance metric, in the metric's own unit.",
+    (*_SUBJECT, "metric", "window"),
+)
+ESTIMATED = Series(
+    "driftline_estimated_performance_value",
+    "gauge",
+    "A metric as expected without labels (bound value), and its 95 % band (low, high).",
+    (*_SUBJECT, "metric", "window", "bound"),
+)
 SAMPLES = Series(
     "driftline_performance_window_samples",
     "gauge",
@@ -133,7 +149,7 @@ MODEL = Series(
 
 STATE_SERIES = (
     *(PREDICTIONS, DUPLICATES, LABELS, LATE, EVENTS, DETECTIONS, TRANSITIONS),
-    *(PERFORMANCE, SAMPLES, COVERAGE, MISSING, STATISTIC, ACTIVE, MODEL),
+    *(PERFORMANCE, ERROR, ESTIMATED, SAMPLES, COVERAGE, MISSING, STATISTIC, ACTIVE, MODEL),
 )
 
 COUNTED: Mapping[str, tuple[Series, tuple[str, ...]]] = {
@@ -165,6 +181,8 @@ def points(reading: Reading, durable: Reading) -> tuple[list[Point], list[Point]
     core += [(ACTIVE, (name,), reading.active.get(name, 0)) for name in SEVERITIES]
     core += [(TRANSITIONS, key, n) for key, n in durable.transitions.items()]
     core += [(PERFORMANCE, key, value) for key, value in reading.metrics.items()]
+    core += [(ERROR, key, value) for key, value in reading.errors.items()]
+    core += [(ESTIMATED, key, value) for key, value in reading.estimated.items()]
     core += [(SAMPLES, (window,), n) for window, n in reading.samples.items()]
     if reading.coverage is not None:
         core.append((COVERAGE, (), reading.coverage))

@@ -133,6 +133,7 @@ class Replay:
         if reached:
             models = {subject.partition("@")[0] for subject in self.detect.subjects}
             end = max(reached) + self._monitors.settle_ms(sorted(models))
+            self.detect.conclude()
             self._step(Message(self._nothing(), dict.fromkeys(self._feed.logs, end)))
 
     def _nothing(self) -> Header:

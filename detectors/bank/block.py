@@ -165,10 +165,19 @@ class Block:
             return moved(at, events, tick, self.gate)
 
         def calm(at: int, tick: int) -> Effect:
-            return moved(at, WINDOW // self.size * self.size, tick, self.gate / 2)
+            limit = self.gate / 2 + min(self._spread(at), self.gate)
+            return moved(at, WINDOW // self.size * self.size, tick, limit)
 
         names, alternatives = self._judge_names
         return Judge(names, alternatives, self.size, effect, calm)
+
+    def _spread(self, at: int) -> float:
+        """Two standard deviations of the PSI that the reference's own sampling error makes.
+
+        Without it, a signal with a reference of hundreds of rows might never be back.
+        """
+        signal = self.signals[at]
+        return float(2 * np.sqrt(2 * (self._labels[at] - 1)) / signal.effective_n)
 
     def _counts_of(self, at: int, codes: Codes) -> Ints:
         signal = self.signals[at]

@@ -1,32 +1,31 @@
-"""DDM on errors."""
+"""DDM: an error rate above its own minimum."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from river.drift.binary import DDM
 
-from detectors.api import Floats
-from detectors.river_detector import RiverDetector, errors
+from detectors.river_errors import RiverErrors
 
 
-class Ddm(RiverDetector):
-    """Rise of an error rate above its own lowest point. Values: 1 = error; from .5 on is an error.
+class Ddm(RiverErrors):
+    """Rise of an error rate over the least it had since the last alarm; its statistic is the rate.
 
-    Source: Gama, Medas, Castillo & Rodrigues 2004, "Learning with Drift Detection", SBIA, LNAI
-        3171, pp. 286-295; River's version.
+    Source: Gama et al. 2004, "Learning with Drift Detection", SBIA 2004, pp. 286-295,
+        doi:10.1007/978-3-540-28645-5_29.
     """
 
     name: ClassVar[str] = "ddm"
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"warm_start": 30, "warning_threshold": 2.0, "drift_threshold": 3.0}
+    )
 
-    def __init__(self, *, warm_start: int = 30, drift_threshold: float = 3.0) -> None:
-        river = DDM(warm_start=warm_start, drift_threshold=drift_threshold)
-        super().__init__(river, warm_start=warm_start, drift_threshold=drift_threshold)
+    @staticmethod
+    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+        return DDM(**settings)
 
-    def _prepared(self, values: Floats) -> list[int]:
-        return errors(values)
-
-    @property
-    def statistic(self) -> float:
-        """The error rate since it last began; 0 before the first value."""
-        return float(self._river._p.get())  # noqa: SLF001  # River shows no statistic
+    def _shown(self) -> float:
+        return float(self._river._p.get())  # noqa: SLF001  # not public

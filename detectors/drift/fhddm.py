@@ -1,39 +1,37 @@
-"""FHDDM on errors."""
+"""FHDDM: Hoeffding's bound on the accuracy of a sliding window."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from river.drift.binary import FHDDM
 
-from detectors.api import Floats
-from detectors.river_detector import RiverDetector, errors
+from detectors.river_errors import RiverErrors
 
 
-class Fhddm(RiverDetector):
-    """Rise of the error rate of the last 100 values. Values: 1 = error; from .5 on is an error.
+class Fhddm(RiverErrors):
+    """Fall of the share of right answers in a window below the best it had, which is its statistic.
 
-    River's documentation says that its input is 1 for an error; its code, as the paper, looks for a
-    fall, so that it wants 1 for a correct prediction. This gives it what the code wants.
+    Takes errors as the others do and turns them round: River's FHDDM wants 1 = right.
 
     Source: Pesaranghader & Viktor 2016, "Fast Hoeffding Drift Detection Method for Evolving Data
-        Streams", ECML PKDD, LNCS 9852, pp. 96-111; River's version.
+        Streams", ECML PKDD 2016, pp. 96-111, doi:10.1007/978-3-319-46227-1_7.
     """
 
     name: ClassVar[str] = "fhddm"
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"sliding_window_size": 100, "confidence_level": 0.000001}
+    )
+    correct: ClassVar[bool] = True
 
-    def __init__(self, *, sliding_window_size: int = 100, confidence_level: float = 1e-6) -> None:
-        river = FHDDM(sliding_window_size=sliding_window_size, confidence_level=confidence_level)
-        super().__init__(
-            river, sliding_window_size=sliding_window_size, confidence_level=confidence_level
-        )
+    @staticmethod
+    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+        return FHDDM(**settings)
 
-    def _prepared(self, values: Floats) -> list[int]:
-        return [1 - error for error in errors(values)]
-
-    @property
-    def statistic(self) -> float:
-        """Fall of the share correct among the values it holds below the highest such share seen."""
-        held = len(self._river._sliding_window)  # noqa: SLF001  # River shows no statistic
-        share = self._river.n_one / held if held else 0.0
-        return float(max(self._river._u_max - share, 0.0))  # noqa: SLF001
+    def _shown(self) -> float:
+        river = self._river
+        held = len(river._sliding_window)  # noqa: SLF001  # not public
+        full = held >= river.sliding_window_size - 1
+        return float(river._u_max - river.n_one / held) if full and held else 0.0  # noqa: SLF001

@@ -1,34 +1,32 @@
-"""HDDM_A on errors."""
+"""HDDM_A: Hoeffding's bound on the mean of errors."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from river.drift.binary import HDDMA
 
-from detectors.api import Floats
-from detectors.river_detector import RiverDetector, unit
+from detectors.river_errors import RiverErrors
 
 
-class HddmA(RiverDetector):
-    """Rise of a mean, by Hoeffding's bound. Values in [0, 1], 1 = error.
+class HddmA(RiverErrors):
+    """Rise of the mean error over its lowest cut point; its statistic is that rise.
 
-    Source: Frias-Blanco, del Campo-Avila, Ramos-Jimenez, Morales-Bueno, Ortiz-Diaz &
-        Caballero-Mota 2015, "Online and Non-Parametric Drift Detection Methods Based on
-        Hoeffding's Bounds", IEEE TKDE 27(3), pp. 810-823, A-test; River's version.
+    Source: Frias-Blanco et al. 2015, "Online and Non-Parametric Drift Detection Methods Based on
+        Hoeffding's Bounds", IEEE TKDE 27 (3), pp. 810-823, doi:10.1109/TKDE.2014.2345382.
     """
 
     name: ClassVar[str] = "hddm_a"
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"drift_confidence": 0.001, "warning_confidence": 0.005, "two_sided_test": False}
+    )
 
-    def __init__(self, *, drift_confidence: float = 0.001, two_sided_test: bool = False) -> None:
-        river = HDDMA(drift_confidence=drift_confidence, two_sided_test=two_sided_test)
-        super().__init__(river, drift_confidence=drift_confidence, two_sided_test=two_sided_test)
+    @staticmethod
+    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+        return HDDMA(**settings)
 
-    def _prepared(self, values: Floats) -> list[float]:
-        return unit(values)
-
-    @property
-    def statistic(self) -> float:
-        """The mean since it last began, minus that of the stretch it compares with."""
-        lowest, whole = self._river._x_min, self._river._z  # noqa: SLF001  # not public
-        return float(whole.get() - lowest.get())
+    def _shown(self) -> float:
+        river = self._river
+        return float(river._z.get() - river._x_min.get())  # noqa: SLF001  # not public

@@ -1,47 +1,38 @@
-"""HDDM_W on errors."""
+"""HDDM_W: McDiarmid's bound on weighted means of errors."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from river.drift.binary import HDDMW
 
-from detectors.api import Floats
-from detectors.river_detector import RiverDetector, unit
+from detectors.river_errors import RiverErrors
 
 
-class HddmW(RiverDetector):
-    """Rise of a weighted moving mean, by McDiarmid's bound. Values in [0, 1], 1 = error.
+class HddmW(RiverErrors):
+    """Rise of the exponentially weighted error since the cut point; its statistic is that rise.
 
-    Source: Frias-Blanco, del Campo-Avila, Ramos-Jimenez, Morales-Bueno, Ortiz-Diaz &
-        Caballero-Mota 2015, "Online and Non-Parametric Drift Detection Methods Based on
-        Hoeffding's Bounds", IEEE TKDE 27(3), pp. 810-823, W-test; River's version.
+    Source: Frias-Blanco et al. 2015, "Online and Non-Parametric Drift Detection Methods Based on
+        Hoeffding's Bounds", IEEE TKDE 27 (3), pp. 810-823, doi:10.1109/TKDE.2014.2345382.
     """
 
     name: ClassVar[str] = "hddm_w"
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {
+            "drift_confidence": 0.001,
+            "warning_confidence": 0.005,
+            "lambda_val": 0.05,
+            "two_sided_test": False,
+        }
+    )
 
-    def __init__(
-        self,
-        *,
-        drift_confidence: float = 0.001,
-        lambda_val: float = 0.05,
-        two_sided_test: bool = False,
-    ) -> None:
-        river = HDDMW(
-            drift_confidence=drift_confidence, lambda_val=lambda_val, two_sided_test=two_sided_test
-        )
-        super().__init__(
-            river,
-            drift_confidence=drift_confidence,
-            lambda_val=lambda_val,
-            two_sided_test=two_sided_test,
-        )
+    @staticmethod
+    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+        return HDDMW(**settings)
 
-    def _prepared(self, values: Floats) -> list[float]:
-        return unit(values)
-
-    @property
-    def statistic(self) -> float:
-        """The moving mean behind the cut it compares at, minus that before; 0 without a cut."""
-        before, behind = self._river._s1_incr, self._river._s2_incr  # noqa: SLF001  # not public
-        return float(behind.ewma - before.ewma) if before.is_init and behind.is_init else 0.0
+    def _shown(self) -> float:
+        before, after = self._river._s1_incr, self._river._s2_incr  # noqa: SLF001  # not public
+        known = before._is_init and after._is_init  # noqa: SLF001
+        return float(after.ewma - before.ewma) if known else 0.0

@@ -1,102 +1,108 @@
-"""KSWIN on one signal."""
+"""KSWIN: the last values of a window against a sample of those before."""
 
 from __future__ import annotations
 
 import warnings
-from bisect import bisect_right
 from collections import deque
+from collections.abc import Mapping
 from functools import cache
-from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from river import drift
-from scipy import stats
+from river.drift import KSWIN
+from scipy.stats import ks_2samp
 
-from detectors.api import Floats
-from detectors.river_detector import RiverDetector
+from detectors.api import Change, Floats, finite
+from detectors.riverstate import dump_river, load_river
 
-_SEED = 1
-"""River draws the older sample at random; a constant seed makes replays agree."""
-
-_LEAST = 0.1
-"""River calls no smaller distance a change, however certain."""
+_LEAST_DISTANCE = 0.1  # River's
 
 
-class Kswin(RiverDetector):
-    """Change of a distribution: the last values against a draw of those before, by Kolmogorov.
+class Kswin:
+    """Change of a distribution: a Kolmogorov-Smirnov test at every value, so many false alarms.
 
-    Fires where River's does with the same seed, which a test compares. It tests at every value
-    without paying for it: expect an alarm in about a thousand values where nothing changes.
+    Exactly River's `KSWIN`, whose state it keeps: only its test is done here, since the p-value
+    of two samples of one size depends on their distance alone and so comes from a table instead of
+    a call of SciPy per value. A test compares the two. Its sampling is seeded with a constant: the
+    same values give the same alarms. After an alarm River empties the window and seeds anew.
 
     Source: Raab, Heusinger & Schleif 2020, "Reactive Soft Prototype Computing for Concept Drift
-        Streams", Neurocomputing 416, pp. 340-351; River's version.
+        Streams", Neurocomputing 416, pp. 340-351, doi:10.1016/j.neucom.2019.11.111.
     """
 
     name: ClassVar[str] = "kswin"
 
     def __init__(
-        self, *, alpha: float = 0.005, window_size: int = 100, stat_size: int = 30
+        self, *, alpha: float = 0.005, window_size: int = 100, stat_size: int = 30, seed: int = 1
     ) -> None:
-        river = _Kswin(alpha=alpha, window_size=window_size, stat_size=stat_size, seed=_SEED)
-        super().__init__(river, alpha=alpha, window_size=window_size, stat_size=stat_size)
+        if not 0 < stat_size <= window_size // 2:
+            raise ValueError(f"stat_size {stat_size} is not within half of window {window_size}")
+        self.alpha, self.seed = alpha, seed
+        self.window_size, self.stat_size = window_size, stat_size
+        self.cold = False
+        self._river = KSWIN(alpha=alpha, window_size=window_size, stat_size=stat_size, seed=seed)
 
-    def _prepared(self, values: Floats) -> list[float]:
-        kept: list[float] = values.tolist()
-        return kept
+    def update(self, values: Floats) -> list[Change]:
+        """Takes the next values and returns the changes; values that are not finite are skipped."""
+        usable = finite(values)
+        return [
+            Change(at)
+            for at, x in zip(usable.nonzero()[0].tolist(), values[usable].tolist(), strict=True)
+            if self._fires(x)
+        ]
+
+    def _fires(self, x: float) -> bool:
+        river, size = self._river, self.stat_size
+        if river.drift_detected:
+            river._reset()  # noqa: SLF001  # as its own update begins
+        river.n += 1
+        river.window.append(x)
+        if len(river.window) < self.window_size:
+            return False
+        held = np.array(river.window)
+        picked = river._rng.sample(range(self.window_size - size), size)  # noqa: SLF001
+        before, recent = np.sort(held[picked]), np.sort(held[-size:])
+        both = np.concatenate([before, recent])
+        apart = np.searchsorted(before, both, "right") - np.searchsorted(recent, both, "right")
+        steps = int(np.abs(apart).max())
+        river.p_value = _p_values(size)[steps]
+        fires = river.p_value <= self.alpha and steps / size > _LEAST_DISTANCE
+        if fires:
+            river.window = deque(list(river.window)[-size:], maxlen=self.window_size)
+        river._drift_detected = fires  # noqa: SLF001
+        return fires
 
     @property
     def statistic(self) -> float:
-        """Kolmogorov-Smirnov distance at the last value; 0 until the window is full."""
-        return float(self._river.distance)
+        """The last test's p-value; alarm at `alpha`. 1 before there was a test."""
+        return float(self._river.p_value) if self._river.n >= self.window_size else 1.0
 
+    @property
+    def params(self) -> dict[str, str | bool | int | float]:
+        """Significance, sizes and the seed of its sampling."""
+        sizes = {"window_size": self.window_size, "stat_size": self.stat_size}
+        return {"alpha": self.alpha, **sizes, "seed": self.seed}
 
-class _Kswin(drift.KSWIN):
-    """River's KSWIN without its call of SciPy at each value, which costs most of its time.
+    def dump(self) -> dict[str, Any]:
+        """Settings as numbers, the detector as River's pickle."""
+        return {**self.params, "river": dump_river(self._river)}
 
-    Of two samples of one size the p-value follows from the distance alone, so that it is compared
-    with the smallest distance that fires.
-    """
-
-    _drift_detected: bool
-    window: deque[float]
-    distance = 0.0
-
-    def update(self, x: float) -> None:
-        """Takes one value; `_drift_detected` and `distance` say what came of it."""
-        if self._drift_detected:
-            self._reset()
-        self.n += 1
-        self.window.append(x)
-        if len(self.window) < self.window_size:
-            self.distance = 0.0
-            return
-        held, size = list(self.window), self.stat_size
-        older = self.window_size - size
-        drawn = sorted(held[r] for r in self._rng.sample(range(older), size))
-        steps = _steps(drawn, sorted(held[older:]))
-        self.distance = steps / size
-        if steps >= _firing(size, self.alpha):
-            self._drift_detected = True
-            self.window = deque(islice(held, older, None), maxlen=self.window_size)
-
-
-def _steps(one: list[float], other: list[float]) -> int:
-    """Largest difference between the counts of values up to x of two sorted samples, over all x."""
-    at_one = (abs(bisect_right(one, x) - bisect_right(other, x)) for x in one)
-    at_other = (abs(bisect_right(one, x) - bisect_right(other, x)) for x in other)
-    return max(*at_one, *at_other)
+    @classmethod
+    def load(cls, dumped: Mapping[str, Any]) -> Self:
+        """Goes on from `dump`; cold where River's part does not load."""
+        names = ("alpha", "window_size", "stat_size", "seed")
+        detector = cls(**{name: dumped[name] for name in names})
+        restored = load_river(dumped["river"])
+        detector.cold = restored is None
+        if restored is not None:
+            detector._river = restored
+        return detector
 
 
 @cache
-def _firing(size: int, alpha: float) -> int:
-    """The smallest difference in counts that River calls a change; `size` + 1 where none is."""
-    samples = np.arange(size, dtype=np.float64)
-    with warnings.catch_warnings():
-        # Where no exact p-value is to be had, SciPy says so and approximates; so does River's.
+def _p_values(size: int) -> tuple[float, ...]:
+    """p-values of two samples of `size`, by how many steps of 1/size they are apart."""
+    first = np.arange(size)
+    with warnings.catch_warnings():  # where SciPy falls back to the asymptotic value, as in River
         warnings.simplefilter("ignore", category=RuntimeWarning)
-        for steps in range(size, 0, -1):
-            found = stats.ks_2samp(samples, samples + steps - 0.5, method="auto")
-            if found.pvalue > alpha or found.statistic <= _LEAST:
-                return steps + 1
-    return 1
+        return tuple(float(ks_2samp(first, first + steps).pvalue) for steps in range(size + 1))

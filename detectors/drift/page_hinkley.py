@@ -16,7 +16,7 @@ _CLIP_SD = 1e6
 
 
 class PageHinkley:
-    """Change of the mean of one signal, `mode` up, down or both, in its reference's spread.
+    """Change of a signal's mean in units of its reference's spread; `mode`: up, down or both.
 
     Values are standardised by `center` and `scale`: River's defaults take them raw, and alarmed in
     the quiet part of 11 of 13 real streams. Shown and counted; it opens no alert.
@@ -37,7 +37,8 @@ class PageHinkley:
         mode: str = "both",
     ) -> None:
         self.center, self.scale = center, scale
-        self.delta, self.threshold, self.mode = delta, threshold, mode
+        self.delta, self.threshold = delta, threshold
+        self.mode = mode
         self.cold = False
         self._river = RiverPageHinkley(delta=delta, threshold=threshold, mode=mode)
 
@@ -57,14 +58,14 @@ class PageHinkley:
 
     @property
     def statistic(self) -> float:
-        """The greater of the two one-sided sums, in standard deviations; alarm at `threshold`."""
+        """The greater of the two one-sided sums, in standard deviations, whatever the mode."""
         up = self._river._sum_increase - self._river._min_increase  # noqa: SLF001  # not public
         down = self._river._max_decrease - self._river._sum_decrease  # noqa: SLF001
         return float(max(up, down, 0.0))
 
     @property
     def params(self) -> dict[str, str | bool | int | float]:
-        """Slack and threshold in standard deviations, the standardisation, and the direction."""
+        """Slack and threshold in standard deviations, and the standardisation."""
         return {
             "delta": self.delta,
             "threshold": self.threshold,
@@ -81,8 +82,8 @@ class PageHinkley:
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`; cold where River's part does not load."""
         names = ("center", "scale", "delta", "threshold")
-        numbers = {name: float(dumped[name]) for name in names}
-        detector = cls(**numbers, mode=str(dumped.get("mode", "both")))
+        mode = dumped.get("mode", "both")
+        detector = cls(**{name: float(dumped[name]) for name in names}, mode=mode)
         restored = load_river(dumped["river"])
         detector.cold = restored is None
         if restored is not None:

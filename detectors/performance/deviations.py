@@ -128,7 +128,7 @@ def rmse(d: Deviations) -> Estimate:
     if not d.n:
         return undefined(_NO_OUTCOMES)
     squares = d.total(_OVER2, _UNDER2)
-    value = sqrt(squares / d.n)
+    value = sqrt(max(float(squares / d.n), 0.0))
     error = standard_error(squares, d.total(_FOURTH), d.n)
     if error is not None:
         error = error / (2 * value) if value else 0.0
@@ -147,7 +147,10 @@ def r2(d: Deviations) -> Estimate:
     spread = d.total(_YY, _YY + 1, _YY + 2) - total * total / d.n
     if spread <= 0:
         return undefined("the labels do not vary")
-    value = float(1 - d.total(_OVER2, _UNDER2) / spread)
+    exactly = 1 - d.total(_OVER2, _UNDER2) / spread
+    if exactly < -LARGEST:
+        return undefined("the labels hardly vary")
+    value = float(exactly)
     if value < 0 or d.n < 4:  # noqa: PLR2004  # degrees of freedom
         return Estimate(value, n=d.n)
     error = sqrt(4 * value * (1 - value) ** 2 * (d.n - 2) ** 2 / ((d.n**2 - 1) * (d.n + 3)))
@@ -205,4 +208,3 @@ METRICS: tuple[Metric[Deviations], ...] = (
     Metric("quantile_loss_0.5", _NUMBERS, quantile_loss(0.5)),
     Metric("quantile_loss_0.9", _NUMBERS, quantile_loss(0.9)),
 )
-"""Takes the place of the entries of the same names in `detectors.performance.regression`."""

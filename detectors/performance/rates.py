@@ -231,4 +231,3 @@ METRICS: tuple[Metric[Matrix], ...] = (
     Metric("micro_recall", _MANY, accuracy),
     Metric("micro_f1", _MANY, accuracy),
 )
-"""Takes the place of the entries of the same names in `detectors.performance.confusion`."""

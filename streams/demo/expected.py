@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from driftline.alerts import Alert
-from streams.demo.traffic import BIKES, BIKES_FIRST, INCOME, INCOME_VERSION
+from streams.demo.traffic import BIKES, BIKES_FIRST, BIKES_SECOND, INCOME, INCOME_VERSION
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,12 +30,18 @@ class Incident:
         return f"{self.subject}: {self.kind} on {self.signal}, {ending}"
 
 
+_STALE = f"{BIKES}@{BIKES_FIRST}"
+_INCIDENT = f"{INCOME}@{INCOME_VERSION}"
+
 EXPECTED = (
-    Incident(f"{BIKES}@{BIKES_FIRST}", "concept_drift", "error", resolved=False),
-    Incident(f"{INCOME}@{INCOME_VERSION}", "concept_drift", "error", resolved=True),
-    Incident(
-        f"{INCOME}@{INCOME_VERSION}", "feature_drift", "feature:hours_per_week", resolved=True
-    ),
+    Incident(_STALE, "performance", "error", resolved=False),
+    # In winter both versions predict fewer rentals than in the months that are their reference.
+    Incident(_STALE, "prediction_drift", "prediction", resolved=False),
+    Incident(f"{BIKES}@{BIKES_SECOND}", "prediction_drift", "prediction", resolved=False),
+    Incident(_INCIDENT, "concept_drift", "error", resolved=True),
+    Incident(_INCIDENT, "feature_drift", "feature:hours_per_week", resolved=True),
+    Incident(_INCIDENT, "prediction_drift", "prediction", resolved=True),
+    Incident(_INCIDENT, "prediction_drift", "score", resolved=True),
 )
 
 

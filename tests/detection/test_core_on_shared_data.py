@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn
 
 from detectors import engine, join
-from detectors.classes import ClassTable, row_key
+from detectors.classes import ClassTable, local_classes, row_key
 from detectors.concept import Concept
 from detectors.frame import Frame
 from detectors.order_key import order
 from detectors.reference import ErrorReference
 from detectors.scoring import of_classes
 from detectors.sequencer import Sequencer
+from detectors.signals import score
 from detectors.spec import MonitorSpec
 from detectors.windows import Detection
 from driftline import codec
@@ -71,6 +73,20 @@ def of(kind: str, name: str) -> Frame:
     return next(frame for frame in subject_frames(name) if frame.kind == kind)
 
 
+ON_SCORES = {
+    "roc_auc": sklearn.roc_auc_score,
+    "pr_auc": sklearn.average_precision_score,
+    "brier": sklearn.brier_score_loss,
+    "log_loss": sklearn.log_loss,
+}
+
+
+def positives(outcomes: Frame, positive: str):
+    """(label is positive, score of the positive class) of outcome rows."""
+    codes, texts = local_classes(outcomes, "label", {})
+    return codes == texts.index(positive), score(outcomes, positive, {})
+
+
 @pytest.mark.parametrize("name", ["sea_abrupt", "adult", "elec2", "bike_sharing"])
 def test_metrics_of_each_published_window_are_exact(name: str):
     """Each stretch of rows of `truth.json` alone, through the tallies of a monitor."""
@@ -85,12 +101,17 @@ def test_metrics_of_each_published_window_are_exact(name: str):
         state, _ = engine.step(state, [warmup], 0)
         state, _ = engine.step(state, [part.take(order(part))], 0)
         values = state.metrics()
+        if "roc_auc" in values:
+            label, score = positives(part, state.decision.positive)
+            for metric, measure in ON_SCORES.items():
+                assert abs(values[metric] - measure(label, score)) < 1e-9, metric
         for metric in set(values) & {m for m, known in window.items() if known is not None}:
             here = abs(values[metric] - window[metric]) / max(1.0, abs(window[metric]))
             off[metric] = max(off.get(metric, 0.0), here)
-    # The files give six decimals; their log loss is of scores before these were rounded, and
-    # scikit-learn's on the rounded ones differs by as much.
+    # The files give six decimals; their log loss and areas are of scores before these were rounded,
+    # and scikit-learn's on the rounded ones differ by as much.
     assert off.pop("log_loss", 0.0) < 1e-4
+    assert off.pop("roc_auc", 0.0) < 1e-5
     assert {"accuracy", "mae"} & set(off)
     assert max(off.values()) < 1e-6, off
 

@@ -60,7 +60,7 @@ def test_the_incident_is_known_within_two_days_and_dated_to_its_day(taken, kind)
 
 
 def test_the_stale_model_is_dated_to_the_spring_of_2012_within_a_month(taken):
-    alert = opened(taken, "bike-demand@2011-04", "concept_drift")
+    alert = opened(taken, "bike-demand@2011-04", "performance")
     started = lines.at(alert.started_at)
     assert ms("2012-03-01") <= started < ms("2012-04-01")
     assert lines.at(alert.detected_at) - started < 31 * DAY_MS

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from detectors.reference_builder import build
-from detectors.spec import MonitorSpec
+from detectors.spec import MonitorSpec, Threshold
 from tests.monitored import START_MS, SUBJECT, Row, Run, classifier, frames, regression
 
-SPEC = MonitorSpec(model="m", warmup=200, window_ms=30_000, lateness_ms=10_000, horizon_ms=300_000)
-STREAMS = {"classifier": classifier, "regression": regression}
+SPEC = MonitorSpec(
+    model="m",
+    warmup=200,
+    window_ms=30_000,
+    lateness_ms=10_000,
+    horizon_ms=300_000,
+    thresholds=(
+        Threshold(metric="accuracy", below=0.7, min_samples=15, for_windows=2, clear=0.8),
+        Threshold(metric="mae", above=0.5, relative="reference", min_samples=15),
+        Threshold(metric="missing_rate:amount", above=0.1, min_samples=20),
+    ),
+)
+BANKED = replace(SPEC, warmup=800)
+"""With a reference that is large enough for the bank, and streams long enough for its recovery."""
+STREAMS = {
+    "classifier": classifier,
+    "regression": regression,
+    "banked classifier": partial(classifier, n=16_000),
+    "banked regression": partial(regression, n=15_000),
+}
 
 
 @cache
@@ -25,13 +44,18 @@ def stream_of(stream: str, seed: int) -> list[Row]:
 @cache
 def whole(stream: str, seed: int, pinned: bool) -> Run:
     """All rows in one step."""
-    run = Run(SPEC, reference(stream) if pinned else None)
+    run = Run(spec_of(stream), reference(stream) if pinned else None)
     return run.step(stream_of(stream, seed), end(stream, seed))
+
+
+def spec_of(stream: str) -> MonitorSpec:
+    return BANKED if stream.startswith("banked") else SPEC
 
 
 @cache
 def reference(stream: str):
-    return build(SUBJECT, frames(stream_of(stream, 99)[:600]), SPEC)
+    spec = spec_of(stream)
+    return build(SUBJECT, frames(stream_of(stream, 99)[: 3 * spec.warmup]), spec)
 
 
 def end(stream: str, seed: int) -> int:
@@ -51,7 +75,7 @@ def test_any_cut_any_clock_and_any_restart_give_the_same(stream: str, pinned: bo
     seed = data.draw(st.integers(1, 2), label="seed")
     rows = stream_of(stream, seed)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(rows)), max_size=12), label="cuts"))
-    run = Run(SPEC, reference(stream) if pinned else None)
+    run = Run(spec_of(stream), reference(stream) if pinned else None)
     for begin, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         upto = rows[stop].arrival if stop < len(rows) else end(stream, seed)
         since = rows[stop - 1].arrival if stop else 0
@@ -70,11 +94,12 @@ def test_any_cut_any_clock_and_any_restart_give_the_same(stream: str, pinned: bo
 @pytest.mark.parametrize("stream", sorted(STREAMS))
 def test_one_row_at_a_time_gives_the_same(stream: str) -> None:
     rows = stream_of(stream, 1)[:2_000]
-    run = Run(SPEC)
+    spec = spec_of(stream)
+    run = Run(spec)
     for row in rows:
         run.step([row], row.arrival)
     run.step([], end(stream, 1))
-    assert run.result() == Run(SPEC).step(rows, end(stream, 1)).result()
+    assert run.result() == Run(spec).step(rows, end(stream, 1)).result()
 
 
 def test_the_streams_say_something() -> None:
@@ -82,6 +107,10 @@ def test_the_streams_say_something() -> None:
     for stream in STREAMS:
         run = whole(stream, 1, False)
         assert {alert.reason for alert in run.alerts} >= {"opened", "recovered"}
+        banked = {alert.detector.name for alert in run.alerts} & {"srbins", "srbinary"}
+        thresholds = "threshold" in {alert.detector.name for alert in run.alerts}
+        assert thresholds or "regression" in stream
+        assert bool(banked) is stream.startswith("banked")
         assert len(run.windows) > 50
         assert any(window.revision > 1 for window in run.windows)
     counters = whole("classifier", 1, False).state.counters

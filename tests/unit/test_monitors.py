@@ -54,9 +54,9 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         features=("amount", "country"),
         segments=("region", "country"),
         metrics=(
-            MetricSpec("accuracy"),
-            MetricSpec("precision"),
-            MetricSpec("cost", {"fn": 500.0, "fp": 5.0}),
+            MetricSpec(name="accuracy"),
+            MetricSpec(name="precision"),
+            MetricSpec(name="cost", params={"fn": 500.0, "fp": 5.0}),
         ),
         thresholds=(
             Threshold(metric="false_negative_rate", above=0.15, for_windows=2, severity="critical"),
@@ -163,7 +163,7 @@ def test_without_a_file_a_model_has_the_defaults():
         ),
         (
             "model: m\ndrift: {detectors: [adwn]}",
-            "m.yaml:2:20: drift.detectors[0]: 'adwn' is not known; did you mean `adwin`?",
+            "m.yaml:2:21: drift.detectors[0]: 'adwn' is not known; did you mean `adwin`?",
         ),
         (
             "model: m\nmetrics: [cost]",
@@ -187,11 +187,11 @@ def test_without_a_file_a_model_has_the_defaults():
         ),
         (
             "model: m\nthresholds: [{metric: mae, above: 5, clear: 6}]",
-            "m.yaml:2:46: thresholds[0].clear: 6 is beyond `above`; write at most 5",
+            "m.yaml:2:45: thresholds[0].clear: 6 is beyond `above`; write at most 5",
         ),
         (
             "model: m\nthresholds: [{metric: r2, below: 0.5, clear: 0.4}]",
-            "m.yaml:2:47: thresholds[0].clear: 0.4 is beyond `below`; write at least 0.5",
+            "m.yaml:2:46: thresholds[0].clear: 0.4 is beyond `below`; write at least 0.5",
         ),
         (
             "model: m\nthresholds: [{metric: r2, below: -1, relative: last_week}]",
@@ -199,11 +199,11 @@ def test_without_a_file_a_model_has_the_defaults():
         ),
         (
             "model: m\nthresholds: [{metric: r2, below: 0, relative: referenc}]",
-            "m.yaml:2:47: thresholds[0].relative: 'referenc' is not known; did you mean `reference`?",
+            "m.yaml:2:47: thresholds[0].relative: 'referenc' is not known; did you mean `ref",
         ),
         (
             "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9}]",
-            "m.yaml:2:39: thresholds[1]: two thresholds are called 'mae'; a second limit of a metric",
+            "m.yaml:2:39: thresholds[1]: two thresholds are called 'mae'; a second limit",
         ),
         (
             "model: m\nthresholds: [{metric: mae, above: 5, name: drift}]",

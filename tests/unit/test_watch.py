@@ -75,7 +75,8 @@ def test_values_reach_back_by_a_fixed_number_of_rows():
 
 def test_ranks_reach_back_by_a_fixed_number_of_rows():
     frame = frames([r for r in classifier(1, 3_000, hostile=False) if r.kind == "prediction"])[0]
-    features = Features(["amount"], build(SUBJECT, [frame], MonitorSpec(model="m")))
+    spec = MonitorSpec(model="m")
+    features = Features(["amount"], build(SUBJECT, [frame], spec), spec)
     (_, feature), codes = features.watched[0], observe(frame, features.measures).codes
     history = Ring(MEMORY).extend({"codes": codes, "ts": frame.ints("ts")})
     values, rows = _Ranks(history, 0, feature).values(0, 2_500)

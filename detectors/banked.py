@@ -1,0 +1,186 @@
+"""Signals of prediction rows before the bank: features, outputs, and the rates of what is amiss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.api import Floats
+from detectors.bank import Bank, Rates, signal_of
+from detectors.classes import NONE, Decision, local_classes, row_key
+from detectors.episodes import Episodes, Moment
+from detectors.findings import Finding
+from detectors.frame import Frame
+from detectors.moved import Moved, rate_finding, shift_finding
+from detectors.plan import PREDICTION, SCORE, WEAK_BELOW, Plan, feature_signal
+from detectors.reference import CHANGED, MISSING, Bins, Codes, NumericProfile
+from detectors.ring import History
+from detectors.signals import score
+from detectors.windows import Detection
+
+Ints: TypeAlias = NDArray[np.int64]
+
+OPENS: Final = "srbins"
+OPENS_RATE: Final = "srbinary"
+
+
+class Outputs:
+    """What the model says as bin codes: its prediction and its score."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.bins = {n: Bins(plan.binned[n]) for n in (PREDICTION, SCORE) if n in plan.binned}
+
+    def codes(self, rows: Frame, decision: Decision, aliases: Mapping[str, str]) -> Codes:
+        """Codes of each output that has a reference, in the order of `bins`; shape (k, n)."""
+        codes = np.full((len(self.bins), rows.n), MISSING, dtype=np.uint8)
+        for at, (name, bins) in enumerate(self.bins.items()):
+            if name == SCORE:
+                _numbers(codes[at], bins, score(rows, decision.positive, aliases))
+            elif isinstance(bins.profile, NumericProfile):
+                column = rows.columns.get("prediction_value")
+                if column is not None:
+                    _numbers(codes[at], bins, np.where(column.mask, column.data, np.nan))
+            else:
+                classes, texts = local_classes(rows, PREDICTION, aliases)
+                known = classes != NONE
+                codes[at, known] = bins.of_texts(texts, classes[known])
+        return codes
+
+
+def _numbers(codes: Codes, bins: Bins, values: Floats) -> None:
+    known = ~np.isnan(values)
+    codes[known] = bins.of_numbers(values[known])
+
+
+class BankedRows:
+    """The bank of all binned signals of a subject's predictions, and of their 0/1 rates."""
+
+    def __init__(self, plan: Plan, features: Sequence[str]) -> None:
+        self.plan = plan
+        self.outputs = Outputs(plan)
+        names = [feature_signal(name) for name in features] + list(self.outputs.bins)
+        self.at = {name: at for at, name in enumerate(names)}
+        found = [signal_of(n, plan.binned[n], at) for n, at in self.at.items() if n in plan.binned]
+        self.signals = {signal.name: signal for signal in found if signal is not None}
+        self.bins = {name: Bins(plan.binned[name]) for name in self.signals}
+        self.bank = Bank(list(self.signals.values()), plan.log_c)
+        self.rates = Rates([rate for _, _, rate in plan.rates], plan.log_c)
+        self.by_name = {rate.name: rate for _, _, rate in plan.rates}
+        self.episodes, self.rate_episodes = Episodes(), Episodes()
+        index = [(kind, self.at[feature_signal(name)]) for kind, name, _ in plan.rates]
+        self._rows = np.array([at for _, at in index], dtype=np.intp)
+        self._amiss = np.array([self._code(kind, names[at]) for kind, at in index], dtype=np.uint8)
+
+    def _code(self, kind: str, signal: str) -> int:
+        """The bin code that a rate counts."""
+        if kind == "unseen":
+            return len(Bins(self.plan.binned[signal]).counts) - 1
+        return MISSING if kind == "missing" else CHANGED
+
+    def step(
+        self, frame: Frame, history: History, begin: int, detections: list[Detection]
+    ) -> Iterator[Finding]:
+        """Takes the rows of a frame, the last of `history`, whose first is number `begin`."""
+        held: Codes = history.columns["codes"]
+        fresh = held[:, held.shape[1] - frame.n :]
+        ts = frame.ints("ts")
+        turns = self.bank.step(held, frame.n)
+        for moment in self.episodes.follow(turns, ts, begin):
+            yield from self._shift(moment, frame, history, begin, detections)
+        if not len(self._rows):
+            return
+        bits = fresh[self._rows] == self._amiss[:, None]
+        turns = self.rates.step(bits)
+        for moment in self.rate_episodes.follow(turns, ts, begin):
+            yield from self._rate(moment, frame, history, begin, detections)
+
+    def _shift(
+        self,
+        moment: Moment,
+        frame: Frame,
+        history: History,
+        begin: int,
+        detections: list[Detection],
+    ) -> Iterator[Finding]:
+        row = moment.row - begin
+        _note(detections, moment, frame, row, OPENS)
+        if moment.state == "immaterial":
+            return
+        held = history.of("codes", moment.first, moment.row + 1)[self.at[moment.signal]]
+        signal = self.signals[moment.signal]
+        moved = Moved(self.bins[moment.signal], signal, held)
+        if moment.state != "closed" and not self.episodes.worse(moment.signal, moved.severity):
+            return
+        yield shift_finding(
+            moment, moved, self.bank.evidence()[moment.signal], self._weak(moment.signal),
+            key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
+            ts=int(frame.ints("ts")[row]),
+        )  # fmt: skip
+
+    def _rate(
+        self,
+        moment: Moment,
+        frame: Frame,
+        history: History,
+        begin: int,
+        detections: list[Detection],
+    ) -> Iterator[Finding]:
+        row = moment.row - begin
+        _note(detections, moment, frame, row, OPENS_RATE)
+        if moment.state == "immaterial":
+            return
+        rate = self.by_name[moment.signal]
+        at = list(self.by_name).index(moment.signal)
+        codes = history.of("codes", moment.first, moment.row + 1)[self._rows[at]]
+        hits = int(np.count_nonzero(codes == self._amiss[at]))
+        finding = rate_finding(
+            moment, rate, (hits, len(codes)), self.rates.levels()[moment.signal],
+            key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
+            ts=int(frame.ints("ts")[row]),
+        )  # fmt: skip
+        if moment.state == "closed" or self.rate_episodes.worse(moment.signal, finding.severity):
+            yield finding
+
+    def _weak(self, signal: str) -> int | None:
+        """Rows of a small reference, None where it is large enough."""
+        n = self.plan.sizes[signal]
+        return n if n < WEAK_BELOW else None
+
+    def levels(self) -> dict[tuple[str, str], float]:
+        """(signal, detector) -> log-evidence."""
+        binned, rates = self.bank.evidence(), self.rates.levels()
+        return {(name, OPENS): level for name, (level, _) in binned.items()} | {
+            (name, OPENS_RATE): level for name, (level, _) in rates.items()
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """As builtins; references and the budget are stored apart."""
+        return {
+            "bank": self.bank.dump(),
+            "rates": self.rates.dump(),
+            "episodes": self.episodes.dump(),
+            "rate_episodes": self.rate_episodes.dump(),
+        }
+
+    def restore(self, dumped: Mapping[str, Any]) -> None:
+        """Goes on from `dump`, with the thresholds of the present budget."""
+        self.bank.restore(dumped["bank"])
+        self.bank.retune(self.plan.log_c)
+        self.rates.restore(dumped["rates"])
+        self.rates.retune(self.plan.log_c)
+        self.episodes = Episodes.load(dumped["episodes"])
+        self.rate_episodes = Episodes.load(dumped["rate_episodes"])
+
+
+def _note(
+    detections: list[Detection], moment: Moment, frame: Frame, row: int, detector: str
+) -> None:
+    """Counts what the bank told in the window of its row."""
+    if moment.state not in ("opened", "immaterial"):
+        return
+    name = detector if moment.state == "opened" else f"{detector}_immaterial"
+    arrival, ts = frame.ints("arrival"), frame.ints("ts")
+    detections.append(Detection(int(arrival[row]), int(ts[row]), moment.signal, name))
