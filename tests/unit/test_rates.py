@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
-from detectors.performance import confusion, rates
+from detectors.performance import rates
 from detectors.performance.cost import cost
 
 METRICS = {metric.name: metric.measure for metric in rates.METRICS}
@@ -125,26 +125,6 @@ def test_without_a_positive_class_it_says_what_to_set():
     for name in BINARY:
         estimate = METRICS[name](counted("abab", "abba"))
         assert (estimate.value, estimate.reason) == (None, "no positive class: set `positive`")
-
-
-def test_names_that_the_confusion_module_has_give_the_same_values():
-    label, said = drawn(9, k=2)
-    classes = sorted(set(label))
-    tally = confusion.Confusion()
-    pair = np.array(
-        [
-            classes.index(p) << confusion.PAIR_SHIFT | classes.index(y)
-            for y, p in zip(label, said, strict=True)
-        ]
-    )
-    n = len(label)
-    tally.add(confusion.ClassEntries(np.arange(n), np.ones(n, np.int64), pair, np.full(n, np.nan)))
-    view = confusion.view(tally, classes, "a")
-    same = [metric for metric in confusion.METRICS if metric.name in METRICS]
-    assert len(same) >= 7
-    for metric in same:
-        value = metric.measure(view).value
-        assert METRICS[metric.name](view).value == pytest.approx(value, abs=1e-12)
 
 
 def test_cost_is_the_mean_of_what_each_outcome_cost():
