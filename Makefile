@@ -1,6 +1,6 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka calibrate clean
+.PHONY: help setup demo test check test-kafka calibrate bench-core clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched o
 
 calibrate: $(READY) ## false alarms and delays of every detector by simulation; minutes
 	@$(BIN)/python -m tests.detection.calibrate $(ARGS)
+
+bench-core: $(READY) ## CPU time of an event in the core, beside the loop one would write; seconds
+	@$(BIN)/python -m tests.bench.core $(ARGS)
 
 clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

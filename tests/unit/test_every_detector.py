@@ -187,3 +187,41 @@ def test_kswin_fires_where_rivers_own_does(seed: int):
     ours = Kswin(seed=seed)
     assert alarms(ours, values) == expected
     assert ours.statistic == theirs.p_value
+
+
+@pytest.mark.parametrize("kind", ["binary", "tied", "steps"])
+@pytest.mark.parametrize("sizes", [(0.05, 60, 20), (0.0001, 200, 5)])
+def test_kswin_fires_where_rivers_own_does_at_other_settings(
+    kind: str, sizes: tuple[float, int, int]
+):
+    from river.drift import KSWIN
+
+    from detectors.drift.kswin import Kswin
+
+    alpha, window_size, stat_size = sizes
+    rng = np.random.default_rng(9)
+    values = rng.random(1_500)
+    if kind == "binary":
+        values = (values < np.repeat(rng.random(5), 300)).astype(float)
+    elif kind == "tied":
+        values = np.round(values * 4)
+    else:
+        values = values * 0.2 + np.repeat(rng.random(5), 300)
+    theirs = KSWIN(alpha=alpha, window_size=window_size, stat_size=stat_size, seed=1)
+    expected = []
+    for at, x in enumerate(values.tolist()):
+        theirs.update(x)
+        if theirs.drift_detected:
+            expected.append(at)
+    assert expected or stat_size == 5  # five against five can never be that unlikely
+    ours = Kswin(alpha=alpha, window_size=window_size, stat_size=stat_size)
+    assert alarms(ours, values) == expected
+
+
+@pytest.mark.parametrize("name", ["ddm", "eddm", "hddm_a", "hddm_w", "fhddm"])
+def test_a_detector_of_errors_fires_when_errors_rise_and_not_when_they_fall(name: str):
+    rng = np.random.default_rng(4)
+    rising = (rng.random(4_000) < np.repeat([0.1, 0.6], 2_000)).astype(float)
+    falling = (rng.random(4_000) < np.repeat([0.6, 0.1], 2_000)).astype(float)
+    assert any(2_000 <= at < 2_300 for at in alarms(DETECTORS[name](), rising))
+    assert not any(at >= 2_000 for at in alarms(DETECTORS[name](), falling))
