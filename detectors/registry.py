@@ -20,6 +20,9 @@ from detectors.performance import deviations, rates, scores
 from detectors.performance.cost import cost
 from detectors.spec import MetricSpec, MonitorSpec, Task
 
+OPENING: tuple[str, ...] = (Adwin.name,)
+"""Detectors that a monitor (`drift.detectors`) may let open alerts: those the engine feeds."""
+
 DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
     {
         Adwin.name: Adwin,

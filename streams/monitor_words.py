@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from detectors.registry import DETECTORS
 from detectors.registry import METRICS as COMPUTED
+from detectors.registry import OPENING
 from detectors.spec import Task
 from driftline.alerts import Kind, Severity
 
 KINDS: tuple[str, ...] = get_args(Kind)
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 TASKS: tuple[str, ...] = get_args(Task)
-DETECTOR_NAMES = tuple(DETECTORS)
+DETECTOR_NAMES = OPENING
 
 METRIC_PARAMS: Mapping[str, tuple[str, ...]] = {
     "cost": ("fn", "fp"),

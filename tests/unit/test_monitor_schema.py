@@ -43,7 +43,7 @@ GOOD = [
     "model: m\nthresholds: [{metric: f1.5, below: 0.1}, {metric: top_3_accuracy, below: 0.5}]",
     "model: m\nthresholds: [{metric: recall, below: 0.1, relative: reference, clear: 0.05}]",
     "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9, name: b}]",
-    "model: m\ndrift: {false_alarms: 0.5 per month, detectors: [adwin, page_hinkley]}",
+    "model: m\ndrift: {false_alarms: 0.5 per month, detectors: [adwin]}",
     "model: m\ndrift: {false_alarms: 10 per day, detectors: adwin}",
 ]  # fmt: skip
 BAD = [
@@ -96,6 +96,7 @@ BAD = [
     "model: m\ndrift: {false_alarms: 1 per fortnight}",
     "model: m\ndrift: {detectors: [adwn]}",
     "model: m\ndrift: {detectors: [adwin, adwin]}",
+    "model: m\ndrift: {detectors: [ddm]}",
     "model: m\nfairness: [{metrics: [demographic_parity]}]",
     "model: m\nfairness: [{group: a, tolerance: -1}]",
     "model: m\nalerts: {notfy: [a]}",
