@@ -74,7 +74,10 @@ def _measured(metric: AnyMetric, base: object) -> Value:
     (That can be where outcomes over the cap were left out while they waited for the task.)
     """
     try:
-        return metric.measure(base)
+        with np.errstate(
+            divide="raise", invalid="raise", over="raise"
+        ):  # as Python's own floats do
+            return metric.measure(base)
     except (ArithmeticError, ValueError) as error:
         return undefined(f"the counts do not fit together: {error}")
 
