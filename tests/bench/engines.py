@@ -23,7 +23,6 @@ from tests.bench.job import progress_of
 ROOT = Path(__file__).parents[2]
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 CHECKPOINT_S = 5
-STOP_S = 20.0
 HANDLED = ("driftline_rows_received_total", "detect")
 """Predictions and outcomes that came to the last stage: every event once."""
 
@@ -47,6 +46,9 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """Ends it."""
+
+    def ready(self) -> bool:
+        """Whether it has its partitions, as far as it says."""
 
     def handled(self) -> int:
         """Events it is done with. May cost the engine something."""
@@ -89,15 +91,10 @@ class Children:
         return " | ".join(self.log(at).splitlines()[-6:])[-800:]
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL."""
+        """SIGKILL: nobody needs what they know any more."""
         for child in self.running:
-            child.terminate()
-        for child in self.running:
-            try:
-                child.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.kill()
+            child.wait()
         self.running.clear()
 
 
@@ -123,6 +120,9 @@ class App:
 
     def stop(self) -> None:
         self._children.stop()
+
+    def ready(self) -> bool:
+        return True  # it does not say: the warm-up shows
 
     def handled(self) -> int:
         return progress_of(self._progress)
@@ -150,6 +150,8 @@ class Workers:
         self._workers = workers
         self._command = [*prefix, sys.executable, "-m", "streams.cli", "worker"]
         self._asked = 0.0
+        self.shares: list[int] = []
+        """What each worker had handled when `handled` was last asked."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTLINE_")}
         self._environment = {
             **clean,
@@ -180,13 +182,13 @@ class Workers:
     def stop(self) -> None:
         self._children.stop()
 
-    def handled(self) -> int:
-        return sum(self.handled_each())
+    def ready(self) -> bool:
+        return all(self._get(at, "healthz/ready") is not None for at in range(self._workers))
 
-    def handled_each(self) -> list[int]:
-        """Events that came to the last stage of each worker."""
+    def handled(self) -> int:
         name, stage = HANDLED
-        return [int(self._value(at, name, stage=stage)) for at in range(self._workers)]
+        self.shares = [int(self._value(at, name, stage=stage)) for at in range(self._workers)]
+        return sum(self.shares)
 
     def value(self, name: str, **labels: str) -> float:
         """The sum of a series over all workers."""
@@ -200,10 +202,6 @@ class Workers:
             return False
         self._asked = now
         return True
-
-    def ready(self) -> bool:
-        """Whether all have their partitions."""
-        return all(self._get(at, "healthz/ready") is not None for at in range(self._workers))
 
     def _value(self, at: int, name: str, **labels: str) -> float:
         text = self._get(at, "metrics")

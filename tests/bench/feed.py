@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from streams.provision import apply
 from streams.topics import Topics
 from tests.bench.load import PREDICTIONS, Record
 
+Arrived = Callable[[KafkaError | None, Message], None]
 CLOCK_HEADER = "driftline-clock"
 
 
@@ -24,9 +25,12 @@ class Feed:
     Args:
         partitions: of every topic.
         create_time: records keep the time they are given, and time moves with them.
+        linger_ms: how long the producer waits for more before it sends.
     """
 
-    def __init__(self, bootstrap: str, *, partitions: int = 4, create_time: bool = True) -> None:
+    def __init__(
+        self, bootstrap: str, *, partitions: int = 4, create_time: bool = True, linger_ms: int = 20
+    ) -> None:
         self.bootstrap = bootstrap
         self.topics = Topics(
             prefix=f"b{secrets.token_hex(4)}-", partitions=partitions, source_partitions=partitions
@@ -37,7 +41,8 @@ class Feed:
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
-                "linger.ms": 20,
+                "log_level": 0,  # a broker that we end would be told as lost
+                "linger.ms": linger_ms,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
                 "queue.buffering.max.kbytes": 512 << 10,
@@ -71,12 +76,14 @@ class Feed:
                 self._producer.poll(0)
         self.flush()
 
-    def put(self, record: Record, ts: int) -> None:
-        """Hands one record over; waits where the producer is full."""
+    def put(self, record: Record, ts: int, arrived: Arrived | None = None) -> None:
+        """Hands one record over; waits where the producer is full. `arrived` is told of its end."""
         topic = self.sources[record.topic != PREDICTIONS]
         while True:
             try:
-                self._producer.produce(topic, record.value, record.key, timestamp=ts)
+                self._producer.produce(
+                    topic, record.value, record.key, timestamp=ts, on_delivery=arrived
+                )
             except BufferError:
                 self._producer.poll(0.1)
             else:

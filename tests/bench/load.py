@@ -40,6 +40,8 @@ class Shape:
     models: int = 4
     step_ms: int = 10
     """Event time between two predictions."""
+    dated: bool = True
+    """Whether events say their time; else it is that of their record."""
 
     @property
     def names(self) -> list[str]:
@@ -74,39 +76,44 @@ def events(shape: Shape, n: int, first: int = 0) -> Iterator[Event]:
             for at, kind in enumerate(kinds[i]):
                 features[f"category_{at}"] = KINDS[kind]
             says = score > 0.5
-            yield Event(
-                {
-                    "prediction_id": f"0192f8a2-7c1e-7e0a-9a4a-{number:012x}",
-                    "model": names[number % shape.models],
-                    "version": "1",
-                    "ts": START_MS + number * shape.step_ms,
-                    "features": features,
-                    "prediction": "yes" if says else "no",
-                    "scores": {"yes": score, "no": round(1 - score, 6)},
-                },
-                "yes" if says != wrong[i] else "no",
-            )
+            prediction = {
+                "prediction_id": f"0192f8a2-7c1e-7e0a-9a4a-{number:012x}",
+                "model": names[number % shape.models],
+                "version": "1",
+                "ts": START_MS + number * shape.step_ms,
+                "features": features,
+                "prediction": "yes" if says else "no",
+                "scores": {"yes": score, "no": round(1 - score, 6)},
+            }
+            yield Event(prediction, "yes" if says != wrong[i] else "no")
 
 
 def single(shape: Shape, n: int, first: int = 0) -> list[Record]:
     """One message an event: n predictions and their n labels, interleaved."""
     out: list[Record] = []
-    waiting: list[tuple[str, str]] = []
-    ts = START_MS
+    waiting: list[Event] = []
+    now = START_MS
     for event in events(shape, n, first):
-        prediction = event.prediction
-        ts, name = prediction["ts"], prediction["prediction_id"]
-        out.append(Record(PREDICTIONS, name.encode(), orjson.dumps(prediction), ts, 1))
-        waiting.append((name, event.label))
+        now = event.prediction["ts"]
+        out.append(prediction_record(event, dated=shape.dated))
+        waiting.append(event)
         if len(waiting) > LAG:
-            out.append(_label(*waiting.pop(0), ts))
-    out += [_label(*each, ts) for each in waiting]
-    return out
+            out.append(label_record(waiting.pop(0), now, dated=shape.dated))
+    return out + [label_record(event, now, dated=shape.dated) for event in waiting]
 
 
-def _label(name: str, label: str, ts: int) -> Record:
-    value = orjson.dumps({"prediction_id": name, "label": label, "ts": ts})
-    return Record(LABELS, name.encode(), value, ts, 1)
+def prediction_record(event: Event, *, dated: bool = True) -> Record:
+    """A prediction as a message of its own."""
+    body, ts = event.prediction, event.prediction["ts"]
+    value = orjson.dumps(body if dated else {k: v for k, v in body.items() if k != "ts"})
+    return Record(PREDICTIONS, body["prediction_id"].encode(), value, ts, 1)
+
+
+def label_record(event: Event, ts: int = 0, *, dated: bool = True) -> Record:
+    """A label, known at `ts`, as a message of its own."""
+    body = {"prediction_id": event.prediction["prediction_id"], "label": event.label}
+    value = orjson.dumps({**body, "ts": ts} if dated else body)
+    return Record(LABELS, body["prediction_id"].encode(), value, ts, 1)
 
 
 def columnar(shape: Shape, n: int, first: int = 0) -> list[Record]:

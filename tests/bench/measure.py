@@ -16,6 +16,8 @@ from tests.bench.load import Record, rows_of, warm_part
 CAP_CPU_S = 10.0
 START_S = 90.0
 RUN_S = 120.0
+SETTLE_S = 4.0
+"""For the members of a group to share its partitions, once each of them had some."""
 LOOK_S = 0.1
 MIB = 1 << 20
 
@@ -78,16 +80,38 @@ def run(
     begin = warm_part(records, warm)
     engine.start()
     try:
+        wait_until_ready(engine)
         feed.send(records[:begin])
         if engine.clocked:
             feed.clock(records[begin - 1].ts + 1)
-        before = _warmed(engine, rows_of(records[:begin]))
+        before = wait_until_handled(engine, rows_of(records[:begin]))
         return _watch(engine, feed, records[begin:], before, cap_cpu_s, told)
     finally:
         engine.stop()
 
 
-def _warmed(engine: Engine, events: int) -> int:
+def wait_until_ready(engine: Engine) -> None:
+    """Returns when the engine says it has its partitions, and its group has come to rest.
+
+    Raises:
+        EngineError: it ended, or did not say so in time.
+    """
+    deadline = time.monotonic() + START_S
+    while not engine.ready():
+        if time.monotonic() > deadline:
+            raise EngineError(f"not ready after {START_S:.0f} s")
+        time.sleep(0.2)
+        _ = engine.processes  # raises where one has ended
+    if len(engine.processes) > 1:
+        time.sleep(SETTLE_S)
+
+
+def wait_until_handled(engine: Engine, events: int) -> int:
+    """Returns how many it has handled, once these are so many and it has come to rest.
+
+    Raises:
+        EngineError: it ended, or did not come so far in time.
+    """
     deadline = time.monotonic() + START_S
     while (done := engine.handled()) < events:
         _ = engine.processes  # raises where one has ended
