@@ -60,7 +60,10 @@ class Feed:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._producer.purge()
         admin = AdminClient({"bootstrap.servers": self.bootstrap})

@@ -13,11 +13,12 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import Self
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -29,7 +30,7 @@ from tests.bench.feed import Feed, pause_until
 from tests.bench.load import Record, Shape
 
 SHIFT = 8.0
-BEFORE_S, AFTER_S = 3.0, 4.0
+BEFORE_S, AFTER_S = 2.0, 2.0
 """Seconds of quiet before the first change, and after the last one."""
 LATE_S = 15.0
 LINGER_MS = 5
@@ -56,7 +57,7 @@ class Listener:
     heard: list[tuple[float, Alert]] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         self._consumer = Consumer(
             {"bootstrap.servers": self.feed.bootstrap, "group.id": "bench", "fetch.wait.max.ms": 10}
         )
@@ -110,13 +111,8 @@ def take(
     *,
     events_per_s: float,
     changes_s: float = 8.0,
-    told: Callable[[float], None] = lambda _: None,
 ) -> Latency:
-    """Runs a worker under that load and returns what its alerts took.
-
-    Args:
-        told: called with the share that is sent.
-    """
+    """Runs a worker under that load and returns what its alerts took."""
     shape = Shape()
     messages = changing(shape, events_per_s, changes_s)
     monitors = setting.write(folder / "monitors", shape)
@@ -130,7 +126,7 @@ def take(
             with Listener(feed) as listener:
                 usage = measure.Usage(worker.processes)
                 cpu, began = usage.look(), time.monotonic()
-                sent = _send(feed, messages, BEFORE_S + changes_s + AFTER_S, told)
+                sent = _send(feed, messages, BEFORE_S + changes_s + AFTER_S)
                 took = time.monotonic() - began
                 share = (usage.look() - cpu) / took
                 _wait_for(listener, shape.models * shape.features)
@@ -151,7 +147,6 @@ def _send(
     feed: Feed,
     messages: Sequence[tuple[Record, str]],
     seconds: float,
-    told: Callable[[float], None],
 ) -> Sent:
     """Sends all, evenly over so many seconds; returns when each prediction went and arrived."""
     sent: Sent = {}
@@ -160,7 +155,6 @@ def _send(
         if at % 50 == 0:
             pause_until(began + seconds * at / len(messages))
             feed.poll()
-            told(at / len(messages))
         now = time.time() * 1_000
         arrived = partial(_arrived, sent.setdefault(model, []), now) if model else None
         feed.put(record, int(now), arrived)
@@ -168,7 +162,9 @@ def _send(
     return sent
 
 
-def _arrived(times: list[tuple[int, float]], handed: float, error: object, message: Message) -> None:
+def _arrived(
+    times: list[tuple[int, float]], handed: float, error: object, message: Message
+) -> None:
     if error is None:
         times.append((message.timestamp()[1], handed))
 

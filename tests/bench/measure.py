@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -14,17 +14,22 @@ from tests.bench.feed import Feed
 from tests.bench.load import Record, rows_of, warm_part
 
 CAP_CPU_S = 10.0
+ROUND = 40_000
+"""Events that are sent before the next look at the cap: stages work one ahead of the other, so
+only a round that is through all of them says what its events cost."""
 START_S = 90.0
 RUN_S = 120.0
 SETTLE_S = 4.0
 """For the members of a group to share its partitions, once each of them had some."""
+REST_S = 0.7
+"""For what the start-up left to do."""
 LOOK_S = 0.1
 MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured. `complete`: all events, not cut off at the cap on CPU or time."""
+    """What one run measured. `complete`: all events, not ended by the cap on CPU or time."""
 
     events: int
     cpu_s: float
@@ -66,13 +71,11 @@ def run(
     *,
     warm: int,
     cap_cpu_s: float = CAP_CPU_S,
-    told: Callable[[int], None] = lambda _: None,
 ) -> Run:
     """Starts the engine, warms it up with the first events, and measures it over the rest.
 
     Args:
         warm: events of the warm-up; it ends at a whole message.
-        told: called with the events handled, for a progress bar.
 
     Raises:
         EngineError: it ended, or did not come through the warm-up.
@@ -84,8 +87,9 @@ def run(
         feed.send(records[:begin])
         if engine.clocked:
             feed.clock(records[begin - 1].ts + 1)
-        before = wait_until_handled(engine, rows_of(records[:begin]))
-        return _watch(engine, feed, records[begin:], before, cap_cpu_s, told)
+        before = rows_of(records[:begin])
+        wait_until_handled(engine, before)
+        return _watch(engine, feed, records[begin:], before=before, cap_cpu_s=cap_cpu_s)
     finally:
         engine.stop()
 
@@ -106,49 +110,72 @@ def wait_until_ready(engine: Engine) -> None:
         time.sleep(SETTLE_S)
 
 
-def wait_until_handled(engine: Engine, events: int) -> int:
-    """Returns how many it has handled, once these are so many and it has come to rest.
+def wait_until_handled(engine: Engine, events: int) -> None:
+    """Returns when it has handled so many and has come to rest.
 
     Raises:
         EngineError: it ended, or did not come so far in time.
     """
-    deadline = time.monotonic() + START_S
-    while (done := engine.handled()) < events:
-        _ = engine.processes  # raises where one has ended
-        if time.monotonic() > deadline:
-            raise EngineError(f"{done:,} of {events:,} events after {START_S:.0f} s")
-        time.sleep(0.3)
-    time.sleep(1.0)  # what the start-up left to do
-    return done
+    _through(engine, Usage(engine.processes), events)
+    time.sleep(REST_S)
 
 
 def _watch(
     engine: Engine,
     feed: Feed,
     records: Sequence[Record],
+    *,
     before: int,
     cap_cpu_s: float,
-    told: Callable[[int], None],
 ) -> Run:
+    """Round after round until the cap: at the end of each, every stage has all of its events."""
     usage = Usage(engine.processes)
-    total = rows_of(records)
-    producing = threading.Thread(target=_produce, args=(engine, feed, records), daemon=True)
     at_first, began = usage.look(), time.monotonic()
-    producing.start()
-    done, used, last, ended = 0, 0.0, 0.0, began
-    while done < total and used < cap_cpu_s and time.monotonic() < began + RUN_S:
+    done, used, wall = 0, 0.0, 0.0
+    for begin, end in rounds(records):
+        if used >= cap_cpu_s or time.monotonic() > began + RUN_S:
+            break
+        started = time.monotonic()
+        producing = threading.Thread(
+            target=_produce, args=(engine, feed, records[begin:end]), daemon=True
+        )
+        producing.start()
+        _through(engine, usage, before + rows_of(records[:end]))
+        producing.join()
+        done, used = rows_of(records[:end]), usage.look() - at_first
+        wall += time.monotonic() - started
+    complete = done == rows_of(records)
+    return Run(done, used, wall, usage.peak_bytes / MIB, complete)
+
+
+def rounds(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
+    """Where to cut the records into rounds of at least ROUND events, the rest with the last."""
+    begin = 0
+    while begin < len(records):
+        end = begin + warm_part(records[begin:], ROUND)
+        if rows_of(records[end:]) < ROUND:
+            end = len(records)
+        yield begin, end
+        begin = end
+
+
+def _through(engine: Engine, usage: Usage, events: int) -> None:
+    """Returns when the engine has handled so many events.
+
+    Raises:
+        EngineError: it ended, or did not come so far in time.
+    """
+    deadline, used, done = time.monotonic() + RUN_S, usage.look(), 0
+    while True:
         time.sleep(LOOK_S)
-        used = usage.look() - at_first
-        share, last, ended = (used - last) / LOOK_S, used, time.monotonic()
-        if engine.quiet(share):
-            done = engine.handled() - before
-            told(done)
-    complete = done >= total
-    if not complete:
-        done = engine.handled() - before
-    used = usage.look() - at_first
-    producing.join()
-    return Run(done, used, ended - began, usage.peak_bytes / MIB, complete)
+        _ = engine.processes  # raises where one has ended
+        former, used = used, usage.look()
+        if engine.quiet((used - former) / LOOK_S):
+            done = engine.handled()
+        if done >= events:
+            return
+        if time.monotonic() > deadline:
+            raise EngineError(f"{done:,} of {events:,} events in {RUN_S:.0f} s")
 
 
 def _produce(engine: Engine, feed: Feed, records: Sequence[Record]) -> None:

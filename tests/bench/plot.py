@@ -9,6 +9,7 @@ import matplotlib as mpl
 mpl.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from tests.bench.measure import Run
 from tests.bench.report import ENGINES, Results, median
@@ -39,6 +40,8 @@ def _rates(axes: Axes, results: Results) -> None:
     axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
     axes.set_title("events per CPU second")
     axes.margins(x=0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def _latency(axes: Axes, results: Results) -> None:

@@ -34,7 +34,10 @@ class Steps:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._progress.stop()
 
@@ -47,7 +50,7 @@ class Steps:
         self._progress.advance(self._task)
         shown = found
         if isinstance(found, Run):
-            cut = "" if found.complete else ", cut off at its limit"
+            cut = "" if found.complete else ", ended by its limit"
             shown = f"{found.events_per_cpu_s:,.0f} per CPU s ({found.events:,} events{cut})"
         line = f"{time.monotonic() - self._began:5.0f} s  {what}: {shown}"
         if self._terminal:

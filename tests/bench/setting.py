@@ -36,8 +36,7 @@ def write(folder: Path, shape: Shape, *, extra: str = "", models: Iterable[str] 
         own = msgspec.structs.replace(profile, model=name).sealed()
         (folder / f"{name}.profile.json").write_bytes(own.to_json())
         (folder / f"{name}.yaml").write_text(
-            f"model: {name}\ntask: binary\npositive: 'yes'\n"
-            f"reference: {name}.profile.json\n{extra}"
+            f"model: {name}\ntask: binary\npositive: 'yes'\nreference: {name}.profile.json\n{extra}"
         )
     return folder
 

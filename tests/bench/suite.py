@@ -48,7 +48,7 @@ class Plan:
     @classmethod
     def quick(cls, sets: Sequence[str] = QUICK) -> Plan:
         """Under a minute: one run of each, and no sweeps."""
-        return cls(sets, predictions=25_000, slow=8_000, repeats=1, cap_cpu_s=4.0, changes_s=3.0)
+        return cls(sets, predictions=20_000, slow=8_000, repeats=1, cap_cpu_s=4.0, changes_s=3.0)
 
     @property
     def runs(self) -> int:
@@ -240,7 +240,9 @@ def _machine(broker: Broker | None) -> dict[str, object]:
         "load_average_before": _load(),
         "date": datetime.now(UTC).date().isoformat(),
         "python": sys.version.split()[0],
-        "versions": {name: named(name) for name in ("faust-streaming", "aiokafka", "river", "numpy")},
+        "versions": {
+            name: named(name) for name in ("faust-streaming", "aiokafka", "river", "numpy")
+        },
     }
 
 
