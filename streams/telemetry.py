@@ -152,6 +152,14 @@ class Telemetry:
         """A manifest's configuration differs from this worker's."""
         self._made.config_mismatches.inc()
 
+    def audited(self, entries: int) -> None:
+        """Entries of the audit trail are on the broker."""
+        self._made.audited.inc(entries)
+
+    def audit_failed(self) -> None:
+        """The audit trail could not be written."""
+        self._made.audit_failures.inc()
+
     def alert(self, alert: Alert) -> None:
         """An alert event was handed to the producer."""
         self._made.alerts.labels(str(alert.kind), str(alert.severity), str(alert.status)).inc()

@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 from driftline.errors import DriftlineError
-from streams.cli import alerts, check, cluster, deadletters, demo, emit, health, reference, replay
+from streams.cli import (
+    alerts,
+    audit,
+    check,
+    cluster,
+    deadletters,
+    demo,
+    emit,
+    health,
+    reference,
+    replay,
+)
 from streams.cli import schema as schemas
 
 
@@ -42,6 +53,9 @@ app = typer.Typer(
 
 references = typer.Typer(no_args_is_help=True, help="Reference profiles: what normal looks like.")
 references.command("build")(reference.build)
+trail = typer.Typer(no_args_is_help=True, help="The audit trail: who decided what, and when.")
+trail.command("verify")(audit.verify)
+trail.command("export")(audit.export)
 topics = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 topics.command("apply")(cluster.topics_apply)
 
@@ -56,6 +70,7 @@ app.command("health")(health.health)
 app.command("check")(check.check)
 app.command("schema")(schemas.schema)
 app.add_typer(references, name="reference")
+app.add_typer(trail, name="audit")
 app.add_typer(topics, name="topics")
 
 
