@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
+from driftline.actions import Action
 from driftline.alerts import Alert
 from driftline.events import Decoded
 from streams.readings import STATE_SERIES, Point, Reading, families, points
@@ -163,6 +164,10 @@ class Telemetry:
     def alert(self, alert: Alert) -> None:
         """An alert event was handed to the producer."""
         self._made.alerts.labels(str(alert.kind), str(alert.severity), str(alert.status)).inc()
+
+    def action(self, action: Action) -> None:
+        """A state of an action was handed to the producer."""
+        self._made.actions.labels(action.action, action.status).inc()
 
     @contextlib.contextmanager
     def checkpoint(self, stage: str, partition: int, nbytes: int) -> Iterator[None]:

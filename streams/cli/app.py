@@ -18,6 +18,7 @@ from streams.cli import (
     audit,
     check,
     cluster,
+    commands,
     deadletters,
     demo,
     emit,
@@ -51,6 +52,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+answers = typer.Typer(invoke_without_command=True)
+answers.callback()(alerts.alerts)
+for answer in (
+    commands.acknowledge,
+    commands.silence,
+    commands.unsilence,
+    commands.comment,
+    commands.close,
+    commands.rebase,
+):
+    answers.command(answer.__name__)(answer)
+remedies = typer.Typer(invoke_without_command=True)
+remedies.callback()(commands.actions)
+remedies.command("approve")(commands.approve)
+remedies.command("reject")(commands.reject)
 references = typer.Typer(no_args_is_help=True, help="Reference profiles: what normal looks like.")
 references.command("build")(reference.build)
 trail = typer.Typer(no_args_is_help=True, help="The audit trail: who decided what, and when.")
@@ -64,11 +80,12 @@ app.command("up")(cluster.up)
 app.command("worker")(cluster.worker)
 app.command("replay")(replay.replay)
 app.command("emit")(emit.emit)
-app.command("alerts")(alerts.alerts)
 app.command("dlq")(deadletters.dlq)
 app.command("health")(health.health)
 app.command("check")(check.check)
 app.command("schema")(schemas.schema)
+app.add_typer(answers, name="alerts")
+app.add_typer(remedies, name="actions")
 app.add_typer(references, name="reference")
 app.add_typer(trail, name="audit")
 app.add_typer(topics, name="topics")
