@@ -232,8 +232,8 @@ class _Turn:
         if remedy.mode == "dry-run":
             self._count(remedy, alert.version, at)
             self._say(action, "would_run", f"dry-run, for: {alert.summary}", at)
-        elif remedy.mode == "approval" or (share or 0.0) > remedy.max_traffic:
-            asks = "" if remedy.mode == "approval" else f" ({share:.0%} of the model's traffic)"
+        elif remedy.mode == "approve" or (share or 0.0) > remedy.max_traffic:
+            asks = "" if remedy.mode == "approve" else f" ({share:.0%} of the model's traffic)"
             waiting = self._say(action, "waiting", f"needs approval{asks}: {alert.summary}", at)
             self.state.open[action.id] = Open(waiting, at + remedy.approve_within_ms)
         else:

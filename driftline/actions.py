@@ -20,7 +20,7 @@ __all__ = ["Action", "ActionMode", "ActionName", "ActionStatus", "action_id", "d
 ActionName: TypeAlias = Literal[
     "rollback", "shadow", "retrain", "freeze", "webhook", "hook", "configure"
 ]
-ActionMode: TypeAlias = Literal["dry-run", "approval", "automatic"]
+ActionMode: TypeAlias = Literal["dry-run", "approve", "auto"]
 ActionStatus: TypeAlias = Literal[
     "would_run",  # dry-run: what would have been done
     "waiting",  # for a person's approval

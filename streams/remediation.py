@@ -68,7 +68,7 @@ class Remediation:
                 id=action_id("configuration", f"{new.model}@{version}:{before}:{after}"),
                 revision=1,
                 action="configure",
-                mode="automatic",
+                mode="auto",
                 status="done",
                 why=f"changed: {', '.join(changed)}"[:200],
                 policy="configuration",

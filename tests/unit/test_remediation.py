@@ -16,7 +16,7 @@ from tests.monitored import classifier
 
 ROWS = classifier(3, 6_000, hostile=False)
 POLICY = Remedy(
-    name="retrain", action="retrain", mode="approval", severities=(), verify_within_ms=60_000
+    name="retrain", action="retrain", mode="approve", severities=(), verify_within_ms=60_000
 )
 
 

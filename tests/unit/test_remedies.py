@@ -52,7 +52,7 @@ def alert(
 
 
 def remedy(**given: Any) -> Remedy:
-    return Remedy(**{"name": "save", "action": "retrain", "mode": "automatic", **given})
+    return Remedy(**{"name": "save", "action": "retrain", "mode": "auto", **given})
 
 
 def state(**rows: int) -> RemedyState:
@@ -82,7 +82,7 @@ def test_an_incident_asks_once_however_often_it_speaks() -> None:
 
 
 def test_an_approved_action_is_due_once() -> None:
-    held, policy = state(v1=90, v2=10), remedy(mode="approval", action="rollback")
+    held, policy = state(v1=90, v2=10), remedy(mode="approve", action="rollback")
     waiting = step(held, [policy], [alert(START)], [], START + 1)
     assert said(waiting) == [("2", "waiting")]
     assert waiting[0].to_version == "1"
@@ -94,7 +94,7 @@ def test_an_approved_action_is_due_once() -> None:
 
 
 def test_a_rejected_action_and_one_that_nobody_answers_are_never_due() -> None:
-    policy = remedy(mode="approval", approve_within_ms=HOUR_MS)
+    policy = remedy(mode="approve", approve_within_ms=HOUR_MS)
     held = state(v2=10)
     first = step(held, [policy], [alert(START)], [], START + 1)[0]
     no = Decision(START + MINUTE, first.id, approved=False, who="ana", why="a known campaign")
@@ -106,7 +106,7 @@ def test_a_rejected_action_and_one_that_nobody_answers_are_never_due() -> None:
 
 
 def test_a_waiting_action_ends_with_its_alert() -> None:
-    policy, held = remedy(mode="approval"), state(v2=10)
+    policy, held = remedy(mode="approve"), state(v2=10)
     over = alert(START + MINUTE, started=START, revision=2, reason="recovered")
     actions = step(held, [policy], [alert(START), over], [], START + HOUR_MS)
     assert said(actions) == [("2", "waiting"), ("2", "expired")]
@@ -188,7 +188,7 @@ NEWS = st.lists(
 )
 
 
-@given(NEWS, st.lists(st.integers(0, 30), max_size=4), st.sampled_from(["approval", "automatic"]))
+@given(NEWS, st.lists(st.integers(0, 30), max_size=4), st.sampled_from(["approve", "auto"]))
 def test_cutting_the_stream_elsewhere_and_restarting_changes_nothing(
     news: list[tuple[int, str, str, str]], cuts: list[int], mode: str
 ) -> None:
