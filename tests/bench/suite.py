@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import orjson
+import psutil
+from confluent_kafka import KafkaException
 
 from streams.brokers import Broker
 from tests.bench import latency, load, measure, report, setting
@@ -84,7 +86,7 @@ class Suite:
             for part in self._plan.sets:
                 try:
                     parts[part]()
-                except (EngineError, TimeoutError, OSError) as error:
+                except (EngineError, psutil.Error, KafkaException, OSError) as error:
                     self.results.left_out[part] = str(error)
                     self._steps.done(part, f"failed: {error}")
         self.results.setting["load_average"] = _load()
