@@ -66,7 +66,7 @@ class Feed:
         at: TracebackType | None,
     ) -> None:
         self._producer.purge()
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         names = [topic.name for topic in self.topics.table()]
         for future in admin.delete_topics(names).values():
             future.exception(timeout=30)  # a broker that will not delete keeps them; no matter

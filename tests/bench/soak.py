@@ -146,7 +146,7 @@ class _Trim:
     def __init__(self, feed: Feed) -> None:
         group = f"{feed.topics.prefix}driftline"
         self._consumer = Consumer({"bootstrap.servers": feed.bootstrap, "group.id": group})
-        self._admin = AdminClient({"bootstrap.servers": feed.bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": feed.bootstrap, "log_level": 0})
         topics = (*feed.sources, feed.topics.observations)
         self._partitions = [
             TopicPartition(topic, p) for topic in topics for p in range(feed.topics.partitions)
