@@ -38,6 +38,8 @@ STAGES = (
 )
 """What a frame must hold -> its stage; the first that any frame of the stack holds."""
 OTHER = "event loop and Faust"
+WAITING = "select (selectors.py"
+"""A loop with nothing to do: py-spy, which does not stop the worker, takes it for busy at times."""
 LIBRARIES = ("site-packages/", "dist-packages/")
 
 Key = tuple[str, str]
@@ -51,7 +53,7 @@ def profile(stacks: Iterable[str]) -> Counter[Key]:
         if not stack or not count.isdigit():
             continue
         frames = [frame for frame in stack.split(";") if "(" in frame]
-        if frames:
+        if frames and WAITING not in frames[-1]:
             found[stage_of(frames), module_of(frames[-1])] += int(count)
     return found
 

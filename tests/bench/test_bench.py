@@ -138,6 +138,7 @@ def test_a_profile_puts_each_sample_to_its_stage_and_the_module_that_ran_last():
         f"{ingest} 3",
         "step (streams/agents/join.py:3);checkpoint (streams/agents/stateful.py:7) 2",
         "main (threading.py:1);fetch (site-packages/aiokafka/consumer/fetcher.py:3) 4",
+        "main (threading.py:1);_run_once (asyncio/base_events.py:9);select (selectors.py:468) 9",
         "py-spy said something",
     ])  # fmt: skip
     assert found == Counter({
