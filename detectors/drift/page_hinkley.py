@@ -90,9 +90,9 @@ class PageHinkley:
             deviation = x - mean
             increase = _ALPHA * increase + deviation - delta
             decrease = _ALPHA * decrease + deviation + delta
-            if increase < least:
+            if increase < least:  # noqa: PLR1730  # min() costs twice as much
                 least = increase
-            if decrease > greatest:
+            if decrease > greatest:  # noqa: PLR1730
                 greatest = decrease
             if (increase - least > most_up or greatest - decrease > most_down) and n >= _FEWEST:
                 fired = True
