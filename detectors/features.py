@@ -32,7 +32,7 @@ from detectors.reference import (
     UnsupportedProfile,
 )
 from detectors.ring import History, Ring
-from detectors.signals import Measure, Observed
+from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Verdict, Watch, mean_and_error
 from detectors.windows import Detection
@@ -103,7 +103,7 @@ class Features:
         self.plan = plan_of(profile, list(names), spec)
         self.banked = BankedRows(self.plan, names)
         self.opens = "adwin" in spec.detectors
-        self.measures = [Measure(name, profile.features[name]) for name in names]
+        self.measures = Measures(names, profile.features)
         self.watched = [
             (at, _feature_watch(name, profile.features[name], self.measures[at]))
             for at, name in enumerate(names)
@@ -147,12 +147,13 @@ class Features:
 
     @staticmethod
     def _fired(at: int, feature: FeatureWatch, observed: Observed) -> list[int]:
-        codes = observed.codes[at]
+        codes, measure = observed.codes[at], feature.measure
         valid = codes < CHANGED
         if valid.all():
-            return feature.feed.update(observed.ticks[at])
+            return feature.feed.of_codes(codes, measure.ticks, measure.ranks)
         rows = np.flatnonzero(valid)
-        return [int(rows[index]) for index in feature.feed.update(observed.ticks[at][rows])]
+        fired = feature.feed.of_codes(codes[rows], measure.ticks, measure.ranks)
+        return [int(rows[index]) for index in fired]
 
     @property
     def cold_starts(self) -> int:

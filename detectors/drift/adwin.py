@@ -38,17 +38,18 @@ class Adwin:
         """Takes the next values and returns the changes; values that are not finite are skipped."""
         usable = finite(values)
         if usable.all():
-            return self._advance(values.tolist(), None)
+            return self.take(values.tolist())
         positions = usable.nonzero()[0].tolist()
-        return self._advance(values[usable].tolist(), positions)
+        found = self.take(values[usable].tolist())
+        return [Change(positions[change.index], change.width) for change in found]
 
-    def _advance(self, values: list[float], positions: list[int] | None) -> list[Change]:
+    def take(self, values: list[float]) -> list[Change]:
+        """As `update`, for values known to be finite."""
         changes: list[Change] = []
         rest = iter(values)
         while True in map(self._core.update, rest):  # stops right behind the value that fired
             at = len(values) - length_hint(rest) - 1
-            index = at if positions is None else positions[at]
-            changes.append(Change(index, int(self._core.get_width())))
+            changes.append(Change(at, int(self._core.get_width())))
             self._core = _core(self.delta)
         return changes
 
