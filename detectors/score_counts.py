@@ -88,8 +88,12 @@ class ScoreCounts:
         self._fit()
 
     def _fit(self) -> None:
-        while len(self.keys) > self.cap:
-            self._coarsen(self.level + 1)
+        if len(self.keys) <= self.cap:
+            return
+        # Two neighbours share a bin once all bits they differ in are lost: as many as it takes.
+        apart = self.keys[1:] ^ self.keys[:-1]
+        first_over = int(np.partition(apart, -self.cap)[-self.cap])
+        self._coarsen(self.level + first_over.bit_length())
 
     def _coarsen(self, level: int) -> None:
         keys = self.keys >> (level - self.level)
