@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from operator import length_hint
 from typing import Any, ClassVar, Self
 
+import river
 from river._river_rust.drift import AdaptiveWindowing
 
 from detectors.api import Change, Floats, finite
+from detectors.drift.adwin_state import pack, unpack
 from detectors.riverstate import dump_river, load_river
 
 _CLOCK, _MAX_BUCKETS, _MIN_LENGTH, _GRACE = 32, 5, 5, 10  # River's defaults
@@ -65,17 +67,26 @@ class Adwin:
         return {"delta": self.delta}
 
     def dump(self) -> dict[str, Any]:
-        """Delta as a number, the core as River's pickle."""
-        return {"delta": self.delta, "core": dump_river(self._core)}
+        """Delta as a number, the core's own state without what is constant or 0 in it."""
+        state = self._core.__getstate__()
+        packed = pack(state)
+        if unpack(packed, _core(self.delta).__getstate__()) != state:  # a layout that is not the one known
+            return {"delta": self.delta, "core": dump_river(self._core)}
+        return {"delta": self.delta, "river": river.__version__, "state": packed}
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`; cold where River's part does not load."""
         detector = cls(delta=float(dumped["delta"]))
-        core = load_river(dumped["core"])
-        detector.cold = core is None
-        if core is not None:
-            detector._core = core
+        if "core" in dumped:
+            core = load_river(dumped["core"])
+            detector.cold = core is None
+            detector._core = core or detector._core
+        elif dumped["river"] == river.__version__:
+            empty = detector._core.__getstate__()
+            detector._core.__setstate__(unpack(dumped["state"], empty))
+        else:
+            detector.cold = True
         return detector
 
 
