@@ -1,4 +1,4 @@
-"""The state of River's ADWIN core without what is constant, or 0, in it: half the bytes.
+"""The state of River's ADWIN core without what is constant, or 0, in it: about half the bytes.
 
 The core hands out its fields in fixed width: settings, six sums, then rows of buckets with as many
 places as a row can have, then the settings again. Whoever packs a state compares what `unpack`
