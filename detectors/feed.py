@@ -28,7 +28,7 @@ def to_ticks(ranks: NDArray[np.float64]) -> Ints:
 
 
 def boxed(ticks: Ints) -> NDArray[np.object_]:
-    """The ranks of ticks as Python's floats, made once: boxing each value costs more than a look-up."""
+    """The ranks of ticks as Python's floats, made once: looking one up is faster than boxing."""
     return np.array([tick / TICKS for tick in ticks.tolist()], dtype=object)
 
 

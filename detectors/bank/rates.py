@@ -58,7 +58,6 @@ class Rate:
         slack = max(self.relative * p, self.absolute, error)
         return max(p - slack, 0.0), min(p + slack, 1.0)
 
-
     @property
     def digest(self) -> bytes:
         """Names the test: evidence of one cannot go on where it differs."""
@@ -117,7 +116,7 @@ class Rates:
         return self.evidence.leap(increments, tick)
 
     def _take(self, hits: NDArray[np.int64], done: int) -> list[Turn]:
-        """Takes the ticks behind number `done`, shape (J, ticks); at once if none tells anything."""
+        """Takes the ticks behind number `done`, shape (J, ticks); at once if there is no news."""
         ticks = hits.shape[1]
         some = hits[:, :, None].astype(np.float64)
         increments = some * self._hit[:, None] + (self.tick - some) * self._miss[:, None]

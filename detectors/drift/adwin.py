@@ -70,7 +70,7 @@ class Adwin:
         """Delta as a number, the core's own state without what is constant or 0 in it."""
         state = self._core.__getstate__()
         packed = pack(state)
-        if unpack(packed, _core(self.delta).__getstate__()) != state:  # a layout that is not the one known
+        if unpack(packed, _core(self.delta).__getstate__()) != state:  # an unknown layout
             return {"delta": self.delta, "core": dump_river(self._core)}
         return {"delta": self.delta, "river": river.__version__, "state": packed}
 

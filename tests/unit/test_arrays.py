@@ -22,7 +22,9 @@ def through(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
 DTYPES = st.sampled_from(["?", "u1", "i1", "u2", "i4", "i8", "u8", "f4", "f8"])
