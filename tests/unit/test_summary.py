@@ -4,9 +4,9 @@ import numpy as np
 
 from detectors.api import Metric, Value
 from detectors.classes import ClassTable, Decision
+from detectors.measured import measure as measured_by
 from detectors.performance.confusion import ClassEntries
 from detectors.registry import DEFAULTS, METRICS, AnyMetric
-from detectors.summary import measure as measured_by
 from detectors.tallies import ClassTally, Entries
 
 
