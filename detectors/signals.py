@@ -151,7 +151,7 @@ class Measure:
         self.others = tuple(other + name for other in PREFIXES if other != prefix)
         self.bins = None if isinstance(profile, UnsupportedProfile) else Bins(profile)
         self.ticks = np.zeros(256, np.int64) if self.bins is None else to_ticks(self.bins.ranks)
-        self.ranks = boxed(self.ticks)
+        self.ranks = boxed(self.ticks[: 1 if self.bins is None else len(self.bins.counts)])
 
     @property
     def bounds(self) -> Floats | None:

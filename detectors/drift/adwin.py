@@ -66,9 +66,15 @@ class Adwin:
         """Its confidence parameter."""
         return {"delta": self.delta}
 
+    @property
+    def core_state(self) -> bytes:
+        """The core's state as it hands it out: about the memory it takes."""
+        state: bytes = self._core.__getstate__()
+        return state
+
     def dump(self) -> dict[str, Any]:
         """Delta as a number, the core's own state without what is constant or 0 in it."""
-        state = self._core.__getstate__()
+        state = self.core_state
         packed = pack(state)
         if unpack(packed, _core(self.delta).__getstate__()) != state:  # an unknown layout
             return {"delta": self.delta, "core": dump_river(self._core)}

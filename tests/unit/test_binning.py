@@ -57,4 +57,5 @@ def test_a_feed_of_codes_is_a_feed_of_their_ranks(phi: float):
     assert expected
     assert coded.of_codes(codes, measure.ticks, measure.ranks) == expected
     assert coded.dump() == plain.dump()
-    assert (boxed(measure.ticks) * TICKS == measure.ticks).all()
+    held = measure.ticks[: len(measure.ranks)]
+    assert (boxed(held) * TICKS == held).all()
