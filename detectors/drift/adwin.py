@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import river
 from river._river_rust.drift import AdaptiveWindowing
 
+from detectors.adwin_state import pack, unpack
 from detectors.api import Change, Floats, finite
-from detectors.drift.adwin_state import pack, unpack
 from detectors.riverstate import dump_river, load_river
 
 _CLOCK, _MAX_BUCKETS, _MIN_LENGTH, _GRACE = 32, 5, 5, 10  # River's defaults

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from detectors import adwin_state
 from detectors.arrays import dump_array, load_array
-from detectors.drift import adwin_state
 from detectors.drift.adwin import Adwin
 from detectors.ring import Ring
 
