@@ -83,8 +83,10 @@ class ScoreCounts:
         if known.all():
             return
         new = ~known
-        self.keys = np.insert(self.keys, at[new], keys[new])
-        self.counts = np.insert(self.counts, at[new], counts[new], axis=0)
+        merged = np.concatenate([self.keys, keys[new]])
+        order = np.argsort(merged, kind="stable")  # two rising runs: no more than a merge
+        self.keys = merged[order]
+        self.counts = np.concatenate([self.counts, counts[new]])[order]
         self._fit()
 
     def _fit(self) -> None:
