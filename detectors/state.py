@@ -19,13 +19,14 @@ from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
+from detectors.measured import measure
 from detectors.policy import PolicyState
 from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
 from detectors.registry import METRICS, AnyMetric, metrics_of
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
-from detectors.summary import estimates, measure, numbers
+from detectors.summary import estimates, numbers
 from detectors.tallies import Tally, load_tally
 from detectors.thresholds import Thresholds
 from detectors.windows import NO_WINDOWS, Windows
