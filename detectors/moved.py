@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.bank import Rate, Signal
+from detectors.bank import Rate, Signal, expected_counts
 from detectors.classes import Key
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.episodes import Moment
@@ -22,6 +22,7 @@ from detectors.findings import (
     short,
 )
 from detectors.reference import CHANGED, Bins, Codes, NumericProfile
+from detectors.served import ATTRIBUTION, LATENCY
 from driftline.alerts import Contributor, DetectorRef, Kind, Severity, Statistic
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -35,11 +36,12 @@ _SEVERE_RATE: Final = 0.1
 
 @dataclass(frozen=True)
 class Moved:
-    """Recent codes of a signal against its reference."""
+    """Recent codes of a signal against its reference; `hours`: of day, where it has such."""
 
     bins: Bins
     signal: Signal
     codes: Codes
+    hours: Ints | None = None
 
     @property
     def n(self) -> int:
@@ -52,10 +54,9 @@ class Moved:
         return np.bincount(self.signal.label_of[self.codes], minlength=len(self.signal.names))
 
     @cached_property
-    def reference(self) -> Ints:
-        """Rows of the reference per label."""
-        whole: Ints = self.signal.counts.sum(axis=0)
-        return whole
+    def reference(self) -> Floats:
+        """Rows of the reference per label, at the hours of the recent rows."""
+        return expected_counts(self.signal.counts, self.hours)
 
     @cached_property
     def excess(self) -> float:
@@ -126,7 +127,20 @@ def _named(label: str) -> str:
 
 def kind_of(signal: str) -> Kind:
     """The kind of alert that a binned signal's change is."""
+    if signal == LATENCY:
+        return "latency"
+    if signal.startswith(ATTRIBUTION):
+        return "attribution_drift"
     return "feature_drift" if signal.startswith("feature:") else "prediction_drift"
+
+
+def _called(signal: str) -> str:
+    """A signal as a person would call it."""
+    if signal == LATENCY:
+        return "latency in ms"
+    if signal.startswith(ATTRIBUTION):
+        return f"influence of {short(signal.removeprefix(ATTRIBUTION), 50)}"
+    return short(signal.removeprefix("feature:"), 50)
 
 
 def shift_finding(
@@ -134,6 +148,7 @@ def shift_finding(
     moved: Moved,
     level: tuple[float, float],
     weak: int | None,
+    influence: float | None = None,
     *,
     key: Key,
     arrival: int,
@@ -146,6 +161,7 @@ def shift_finding(
         moved: the rows that are the evidence.
         level: (log-evidence, threshold) of the signal now.
         weak: rows of its reference, if those are few.
+        influence: the feature's share of all attribution in the reference, if it is known.
         key: order key of the row that told it; `arrival` and `ts` are its times, ms.
         arrival: see `key`.
         ts: see `key`.
@@ -154,7 +170,7 @@ def shift_finding(
     evidence, threshold = level
     if moment.turn is not None:
         evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
-    name = short(moment.signal.removeprefix("feature:"), 50)
+    name = _called(moment.signal)
     what, before = moved.text()
     if over:
         summary = f"{name} is as in the reference again: {what}, reference {before}"
@@ -165,6 +181,8 @@ def shift_finding(
         )
         if moment.state == "opened":
             summary += f"; beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
+    if influence is not None and not over:
+        summary += f"; {influence:.0%} of the influence"
     if weak is not None:
         summary += f"; weak reference ({weak:,} rows)"
     return Finding(
