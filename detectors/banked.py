@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.bank import Bank, Rates, Signal, hour_of_day, seasonal, signal_of
+from detectors.bank.labels import Side
 from detectors.classes import row_key
 from detectors.episodes import Episodes, Moment
 from detectors.findings import Finding
@@ -87,7 +88,7 @@ class BankedRows:
         if moment.state != "closed" and not self.episodes.worse(moment.signal, moved.severity):
             return
         yield shift_finding(
-            moment, moved, self.bank.evidence()[moment.signal], self._weak(moment.signal),
+            moment, moved, self.plan.log_c[moment.signal], self._weak(moment.signal),
             self.plan.influence.get(moment.signal),
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
@@ -110,7 +111,7 @@ class BankedRows:
         codes = history.of("codes", moment.first, moment.row + 1)[self._rows[at]]
         hits = int(np.count_nonzero(codes == self._amiss[at]))
         finding = rate_finding(
-            moment, rate, (hits, len(codes)), self.rates.levels()[moment.signal],
+            moment, rate, (hits, len(codes)), self.plan.log_c[moment.signal],
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
         )  # fmt: skip
@@ -150,7 +151,7 @@ class BankedRows:
 
 def _signal(plan: Plan, name: str, at: int) -> Signal | None:
     """A signal of the plan, by the hour where it has a profile for each."""
-    side = "up" if name == LATENCY else "both"
+    side: Side = "up" if name == LATENCY else "both"
     hourly = plan.hourly.get(name)
     if hourly is None:
         return signal_of(name, plan.binned[name], at, side=side)

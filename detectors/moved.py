@@ -146,7 +146,7 @@ def _called(signal: str) -> str:
 def shift_finding(
     moment: Moment,
     moved: Moved,
-    level: tuple[float, float],
+    threshold: float,
     weak: int | None,
     influence: float | None = None,
     *,
@@ -159,7 +159,7 @@ def shift_finding(
     Args:
         moment: what the bank told.
         moved: the rows that are the evidence.
-        level: (log-evidence, threshold) of the signal now.
+        threshold: log-evidence that opens an episode of the signal.
         weak: rows of its reference, if those are few.
         influence: the feature's share of all attribution in the reference, if it is known.
         key: order key of the row that told it; `arrival` and `ts` are its times, ms.
@@ -167,9 +167,6 @@ def shift_finding(
         ts: see `key`.
     """
     over = moment.state == "closed"
-    evidence, threshold = level
-    if moment.turn is not None:
-        evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
     name = _called(moment.signal)
     what, before = moved.text()
     if over:
@@ -179,8 +176,7 @@ def shift_finding(
             f"{name}: {what} since {clock_text(moment.since)}, reference {before}; "
             f"excess PSI {moved.excess:.2f}"
         )
-        if moment.state == "opened":
-            summary += f"; beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
+        summary += _sureness(moment)
     if influence is not None and not over:
         summary += f"; {influence:.0%} of the influence"
     if weak is not None:
@@ -195,17 +191,33 @@ def shift_finding(
         change_point=moment.since,
         severity="info" if over else moved.severity,
         detector=DetectorRef("srbins", {"log_threshold": round(threshold, 6)}),
-        statistic=Statistic(
-            name="log_evidence",
-            value=evidence,
-            threshold=threshold,
-            baseline=0.0,
-            effect_size=moved.excess,
-            sample_size=moved.n,
-        ),
+        statistic=_statistic(moment, moved),
         histogram=histogram(moved.bins, moved.histogram_codes()),
         contributors=moved.contributors(),
         summary=short(summary, 200),
+    )
+
+
+def _sureness(moment: Moment) -> str:
+    """How sure an opening is, in words; what is open is not told again."""
+    if moment.turn is None or moment.state != "opened":
+        return ""
+    evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
+    return f"; beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
+
+
+def _statistic(moment: Moment, moved: Moved) -> Statistic:
+    """What the finding stands on: evidence at a turn, the effect where an open episode grew."""
+    value, threshold = moved.excess, STRONG if moved.excess > STRONG else SLIGHT
+    if moment.turn is not None:
+        value, threshold = moment.turn.log_evidence, moment.turn.log_threshold
+    return Statistic(
+        name="excess_psi" if moment.turn is None else "log_evidence",
+        value=value,
+        threshold=threshold,
+        baseline=0.0,
+        effect_size=moved.excess,
+        sample_size=moved.n,
     )
 
 
@@ -213,7 +225,7 @@ def rate_finding(
     moment: Moment,
     rate: Rate,
     hits: tuple[int, int],
-    level: tuple[float, float],
+    threshold: float,
     *,
     key: Key,
     arrival: int,
@@ -225,19 +237,14 @@ def rate_finding(
     in the reference are amiss, which no model was trained for.
     """
     over = moment.state == "closed"
-    evidence, threshold = level
-    if moment.turn is not None:
-        evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
     now, before = hits[0] / max(hits[1], 1), rate.hits / max(rate.n, 1)
     kind, _, feature = moment.signal.partition(":")
     words = {"missing": "missing", "type_changed": "of another type", "unseen": "never seen before"}
     what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
     summary = f"{what}, as in the reference again ({before:.1%})"
     if not over:
-        summary = (
-            f"{what} since {clock_text(moment.since)}, reference {before:.1%}; "
-            f"beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
-        )
+        summary = f"{what} since {clock_text(moment.since)}, reference {before:.1%}"
+        summary += _sureness(moment)
     low, high = rate.limits
     severity: Severity = "critical" if now - before >= _SEVERE_RATE else "warning"
     return Finding(

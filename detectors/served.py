@@ -68,9 +68,9 @@ def attribution_profiles(rows: Frame) -> tuple[dict[str, AttributionProfile], in
     chosen = sorted(weights, key=lambda name: (-weights[name], name))[:MAX_ATTRIBUTIONS]
     profiles = {}
     for name in sorted(chosen):
-        values = _profile(rows.columns[f"{ATTRIBUTION_COLUMN}{name}"], rows.n)
-        assert values is not None
-        profiles[name] = AttributionProfile(values=values, weight=weights[name])
+        profile = _profile(rows.columns[f"{ATTRIBUTION_COLUMN}{name}"], rows.n)
+        assert profile is not None  # what weighs has values
+        profiles[name] = AttributionProfile(values=profile, weight=weights[name])
     return profiles, len(weights) - len(chosen)
 
 
