@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from detectors.bank import Bank, Rates, Signal, hour_of_day, seasonal, signal_of
 from detectors.bank.labels import Side
+from detectors.bank.life import WINDOW
 from detectors.classes import row_key
 from detectors.episodes import Episodes, Moment
 from detectors.findings import Finding
 from detectors.frame import Frame
-from detectors.moved import Moved, rate_finding, shift_finding
+from detectors.levels import Levels
+from detectors.moved import SLIGHT, Moved, moved_finding, rate_finding, shift_finding
 from detectors.plan import WEAK_BELOW, Plan, feature_signal
 from detectors.reference import CHANGED, MISSING, Bins, Codes
 from detectors.ring import History
@@ -42,6 +44,7 @@ class BankedRows:
         self.rates = Rates([rate for _, _, rate in plan.rates], plan.log_c)
         self.by_name = {rate.name: rate for _, _, rate in plan.rates}
         self.episodes, self.rate_episodes = Episodes(), Episodes()
+        self.level_of_open = Levels(self.signals, plan.log_c, self.bank.tick)
         index = [(kind, self.at[feature_signal(name)]) for kind, name, _ in plan.rates]
         self._rows = np.array([at for _, at in index], dtype=np.intp)
         self._amiss = np.array([self._code(kind, names[at]) for kind, at in index], dtype=np.uint8)
@@ -63,6 +66,13 @@ class BankedRows:
         turns = self.bank.step(held, frame.n, hours)
         for moment in self.episodes.follow(turns, ts, begin):
             yield from self._shift(moment, frame, history, begin, detections)
+            if moment.state == "opened":
+                self.level_of_open.begin(moment.signal, moment.row + 1)
+            elif moment.state == "closed":
+                yield from self._moves(moment.signal, frame, history, begin, moment.row + 1)
+                self.level_of_open.end(moment.signal)
+        for name in sorted(self.level_of_open.open):
+            yield from self._moves(name, frame, history, begin, begin + frame.n)
         if not len(self._rows):
             return
         bits = fresh[self._rows] == self._amiss[:, None]
@@ -93,6 +103,29 @@ class BankedRows:
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
         )  # fmt: skip
+
+    def _moves(
+        self, name: str, frame: Frame, history: History, begin: int, stop: int
+    ) -> Iterator[Finding]:
+        """What an open signal did up to row `stop`, beyond what opened it.
+
+        A move to where the reference is goes without saying: it will be the episode's end.
+        """
+        for move in self.level_of_open.follow(name, history, stop):
+            first = max(move.since, move.row + 1 - WINDOW)
+            held = history.of("codes", first, move.row + 1)[self.at[name]]
+            hours = hour_of_day(history.of("ts", first, move.row + 1))
+            bins = self.bins[name]
+            to_reference = Moved(bins, self.signals[name], held, hours)
+            if to_reference.excess < SLIGHT:
+                continue
+            row = move.row - begin
+            yield moved_finding(
+                move, Moved(bins, move.level, held, hours), to_reference,
+                self.episodes.time_of(move.since, move.row),
+                key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
+                ts=int(frame.ints("ts")[row]),
+            )  # fmt: skip
 
     def _rate(
         self,
@@ -137,6 +170,7 @@ class BankedRows:
             "rates": self.rates.dump(),
             "episodes": self.episodes.dump(),
             "rate_episodes": self.rate_episodes.dump(),
+            "levels": self.level_of_open.dump(),
         }
 
     def restore(self, dumped: Mapping[str, Any]) -> None:
@@ -147,6 +181,7 @@ class BankedRows:
         self.rates.retune(self.plan.log_c)
         self.episodes = Episodes.load(dumped["episodes"])
         self.rate_episodes = Episodes.load(dumped["rate_episodes"])
+        self.level_of_open.restore(dumped.get("levels", {}))
 
 
 def _signal(plan: Plan, name: str, at: int) -> Signal | None:

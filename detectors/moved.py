@@ -21,6 +21,7 @@ from detectors.findings import (
     number,
     short,
 )
+from detectors.levels import Move
 from detectors.reference import CHANGED, Bins, Codes, NumericProfile
 from detectors.served import ATTRIBUTION, LATENCY
 from driftline.alerts import Contributor, DetectorRef, Kind, Severity, Statistic
@@ -194,6 +195,50 @@ def shift_finding(
         statistic=_statistic(moment, moved),
         histogram=histogram(moved.bins, moved.histogram_codes()),
         contributors=moved.contributors(),
+        summary=short(summary, 200),
+    )
+
+
+def moved_finding(
+    move: Move, to_level: Moved, to_reference: Moved, since: int, *, key: Key, arrival: int, ts: int
+) -> Finding:
+    """A signal that had changed and changed once more.
+
+    Args:
+        move: what the bank of its level told.
+        to_level: the rows that are the evidence, against the level.
+        to_reference: the same rows against the pinned reference, which decides severity.
+        since: event time of the first row of the new level, ms.
+        key: as in `shift_finding`, and so are `arrival` and `ts`.
+        arrival: see `key`.
+        ts: see `key`.
+    """
+    signal, turn = to_level.signal.name, move.turn
+    what, before = to_level.text()
+    summary = (
+        f"{_called(signal)} moved again: {what} since {clock_text(since)}, before that {before}; "
+        f"excess PSI {to_reference.excess:.2f} to the reference"
+    )
+    return Finding(
+        state="moved",
+        kind=kind_of(signal),
+        signal=signal,
+        key=key,
+        arrival=arrival,
+        ts=ts,
+        change_point=since,
+        severity=to_reference.severity,
+        detector=DetectorRef("srbins", {"log_threshold": round(turn.log_threshold, 6)}),
+        statistic=Statistic(
+            name="log_evidence",
+            value=turn.log_evidence,
+            threshold=turn.log_threshold,
+            baseline=0.0,
+            effect_size=to_reference.excess,
+            sample_size=to_reference.n,
+        ),
+        histogram=histogram(to_reference.bins, to_reference.histogram_codes()),
+        contributors=to_level.contributors(),
         summary=short(summary, 200),
     )
 
