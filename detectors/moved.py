@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -271,6 +272,7 @@ def rate_finding(
     rate: Rate,
     hits: tuple[int, int],
     threshold: float,
+    new: Sequence[str] = (),
     *,
     key: Key,
     arrival: int,
@@ -278,14 +280,18 @@ def rate_finding(
 ) -> Finding:
     """A rate that left its tolerance, or is back; arguments as of `shift_finding`.
 
-    `hits`: (rows amiss, rows) of the evidence. It is critical where a tenth of the rows more than
+    `hits`: (rows amiss, rows) of the evidence; `new`: names of features that are new, some. It is critical where a tenth of the rows more than
     in the reference are amiss, which no model was trained for.
     """
     over = moment.state == "closed"
     now, before = hits[0] / max(hits[1], 1), rate.hits / max(rate.n, 1)
     kind, _, feature = moment.signal.partition(":")
     words = {"missing": "missing", "type_changed": "of another type", "unseen": "never seen before"}
-    what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
+    what = f"{now:.1%} of rows with features that the reference does not have"
+    if feature:
+        what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
+    elif new:
+        what += f" ({', '.join(short(name, 20) for name in new)})"
     summary = f"{what}, as in the reference again ({before:.1%})"
     if not over:
         summary = f"{what} since {clock_text(moment.since)}, reference {before:.1%}"

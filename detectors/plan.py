@@ -19,7 +19,8 @@ from detectors.reference import (
     ReferenceProfile,
     UnsupportedProfile,
 )
-from detectors.served import ATTRIBUTION, LATENCY, influences, served_profiles
+from detectors.served import ATTRIBUTION, LATENCY, NEW_FEATURES, influences, served_profiles
+from detectors.signals import MAX_FEATURES
 from detectors.spec import MonitorSpec
 from driftline.rules import iso_ms
 
@@ -70,6 +71,10 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     rates = tuple(
         rate for name in features for rate in _rates(name, profile.features[name], profile.n)
     )
+    complete = spec.features is None and len(features) < MAX_FEATURES
+    if complete and profile.n >= MIN_REFERENCE:
+        news = Rate(NEW_FEATURES, 0, profile.n, absolute=_TOLERANCE)
+        rates += ((NEW_FEATURES, "", news),)
     families = {
         "performance": [ERROR],
         "scores": sorted(outputs.keys() - {*attributions, LATENCY}),

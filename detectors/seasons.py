@@ -52,7 +52,8 @@ def hourly_profiles(
             codes = Measure(name, feature).codes(rows.columns, rows.n)
             found[f"feature:{name}"] = _hourly(feature, codes, hours)
     outputs = Outputs(served_profiles(profile))
-    for name, codes in zip(outputs.bins, outputs.codes(rows, decision, aliases), strict=True):
+    served = outputs.codes(rows, decision, aliases)[:-1]
+    for name, codes in zip(outputs.bins, served, strict=True):
         found[name] = _hourly(outputs.bins[name].profile, codes, hours)
     return found
 

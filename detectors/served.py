@@ -6,10 +6,11 @@ began to listen to something else, which features alone do not show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.api import Floats, finite
 from detectors.classes import NONE, Decision, local_classes
@@ -24,14 +25,19 @@ from detectors.reference import (
     NumericProfile,
     ReferenceProfile,
 )
-from detectors.signals import score
+from detectors.signals import PREFIXES, score
+
+Mask: TypeAlias = NDArray[np.bool_]
 
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"
 LATENCY: Final = "latency"
 LATENCY_COLUMN: Final = "latency_ms"
+NEW_FEATURES: Final = "new_features"
+"""Rate of rows with a feature that no row of the reference had."""
 ATTRIBUTION: Final = "attribution:"
 ATTRIBUTION_COLUMN: Final = "a:"
+NEW: Final = 1
 MAX_ATTRIBUTIONS: Final = 50
 """Features whose attributions are watched: those that weigh most in the reference."""
 
@@ -84,8 +90,9 @@ def _profile(column: Column | None, rows: int) -> NumericProfile | None:
 class Outputs:
     """What the model says, and what came with it, as bin codes."""
 
-    def __init__(self, binned: Mapping[str, BinnedProfile]) -> None:
-        """Takes the profiles of these signals; those of features are not its business."""
+    def __init__(self, binned: Mapping[str, BinnedProfile], features: Sequence[str] = ()) -> None:
+        """Takes the profiles of these signals, and the features that are known."""
+        self._known = frozenset(features)
         self.bins = {
             name: Bins(profile)
             for name, profile in binned.items()
@@ -97,9 +104,23 @@ class Outputs:
             if name.startswith(ATTRIBUTION)
         }
 
+    def unknown(self, rows: Frame) -> dict[str, Mask]:
+        """Features that are not known, and which rows have them."""
+        return {
+            key[2:]: column.mask
+            for key, column in rows.columns.items()
+            if key[:2] in PREFIXES and key[2:] not in self._known
+        }
+
     def codes(self, rows: Frame, decision: Decision, aliases: Mapping[str, str]) -> Codes:
-        """Codes of each signal, in the order of `bins`; shape (k, n)."""
-        codes = np.full((len(self.bins), rows.n), MISSING, dtype=np.uint8)
+        """Codes of each signal, in the order of `bins`; shape (k + 1, n).
+
+        The last row is `NEW` where a row has a feature that is not known, else 0.
+        """
+        codes = np.full((len(self.bins) + 1, rows.n), MISSING, dtype=np.uint8)
+        codes[-1] = 0
+        for mask in self.unknown(rows).values():
+            codes[-1, mask] = NEW
         for at, (name, bins) in enumerate(self.bins.items()):
             if name == SCORE:
                 scores: Floats = score(rows, decision.positive, aliases)
