@@ -16,7 +16,8 @@ from detectors.episodes import Episodes, Moment
 from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.levels import Levels
-from detectors.moved import SLIGHT, Moved, moved_finding, rate_finding, shift_finding
+from detectors.moved import SLIGHT, Moved, moved_finding, shift_finding
+from detectors.moved_rates import rate_finding
 from detectors.plan import WEAK_BELOW, Plan, feature_signal
 from detectors.reference import CHANGED, MISSING, Bins, Codes
 from detectors.ring import History

@@ -1,8 +1,7 @@
-"""What the bank found, as findings: how far a distribution or a rate moved, and what moved."""
+"""What the bank found, as findings: how far a distribution moved, and what moved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.bank import Rate, Signal, expected_counts
+from detectors.bank import Signal, expected_counts
 from detectors.classes import Key
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.episodes import Moment
@@ -32,8 +31,6 @@ Ints: TypeAlias = NDArray[np.int64]
 SLIGHT, STRONG = 0.06, 0.25
 """Excess PSI of a normal signal that shifts by a quarter and by half a standard deviation."""
 _CONTRIBUTORS: Final = 3
-_SEVERE_RATE: Final = 0.1
-"""A share of rows amiss beyond the reference's that is critical."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def shift_finding(
             f"{name}: {what} since {clock_text(moment.since)}, reference {before}; "
             f"excess PSI {moved.excess:.2f}"
         )
-        summary += _sureness(moment)
+        summary += sureness(moment)
     if influence is not None and not over:
         summary += f"; {influence:.0%} of the influence"
     if weak is not None:
@@ -244,7 +241,7 @@ def moved_finding(
     )
 
 
-def _sureness(moment: Moment) -> str:
+def sureness(moment: Moment) -> str:
     """How sure an opening is, in words; what is open is not told again."""
     if moment.turn is None or moment.state != "opened":
         return ""
@@ -264,57 +261,4 @@ def _statistic(moment: Moment, moved: Moved) -> Statistic:
         baseline=0.0,
         effect_size=moved.excess,
         sample_size=moved.n,
-    )
-
-
-def rate_finding(
-    moment: Moment,
-    rate: Rate,
-    hits: tuple[int, int],
-    threshold: float,
-    new: Sequence[str] = (),
-    *,
-    key: Key,
-    arrival: int,
-    ts: int,
-) -> Finding:
-    """A rate that left its tolerance, or is back; arguments as of `shift_finding`.
-
-    `hits`: (rows amiss, rows) of the evidence; `new`: names of features that are new, some. It is critical where a tenth of the rows more than
-    in the reference are amiss, which no model was trained for.
-    """
-    over = moment.state == "closed"
-    now, before = hits[0] / max(hits[1], 1), rate.hits / max(rate.n, 1)
-    kind, _, feature = moment.signal.partition(":")
-    words = {"missing": "missing", "type_changed": "of another type", "unseen": "never seen before"}
-    what = f"{now:.1%} of rows with features that the reference does not have"
-    if feature:
-        what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
-    elif new:
-        what += f" ({', '.join(short(name, 20) for name in new)})"
-    summary = f"{what}, as in the reference again ({before:.1%})"
-    if not over:
-        summary = f"{what} since {clock_text(moment.since)}, reference {before:.1%}"
-        summary += _sureness(moment)
-    low, high = rate.limits
-    severity: Severity = "critical" if now - before >= _SEVERE_RATE else "warning"
-    return Finding(
-        state="recovered" if over else "changed",
-        kind="data_quality",
-        signal=moment.signal,
-        key=key,
-        arrival=arrival,
-        ts=ts,
-        change_point=moment.since,
-        severity="info" if over else severity,
-        detector=DetectorRef("srbinary", {"log_threshold": round(threshold, 6)}),
-        statistic=Statistic(
-            name="rate",
-            value=now,
-            threshold=low if now < before else high,
-            baseline=before,
-            effect_size=now - before,
-            sample_size=hits[1],
-        ),
-        summary=short(summary, 200),
     )
