@@ -1,4 +1,4 @@
-"""What the bank found of rates, as findings: rows with something missing, mistyped or unheard of."""
+"""What the bank found of rates, as findings: values missing, mistyped or never seen before."""
 
 from __future__ import annotations
 
