@@ -37,7 +37,7 @@ class BankedRows:
 
     def __init__(self, plan: Plan, features: Sequence[str]) -> None:
         self.plan = plan
-        self.outputs = Outputs(plan.binned, features)
+        self.outputs = Outputs(plan.binned, features, plan.texts)
         names = [feature_signal(name) for name in features] + list(self.outputs.bins)
         self.at = {name: at for at, name in enumerate(names)}
         found = [_signal(plan, n, at) for n, at in self.at.items() if n in plan.binned]

@@ -24,6 +24,7 @@ from detectors.findings import (
 from detectors.levels import Move
 from detectors.reference import CHANGED, Bins, Codes, NumericProfile
 from detectors.served import ATTRIBUTION, LATENCY
+from detectors.texts import LENGTH, TOKENS
 from driftline.alerts import Contributor, DetectorRef, Kind, Severity, Statistic
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -130,7 +131,8 @@ def kind_of(signal: str) -> Kind:
         return "latency"
     if signal.startswith(ATTRIBUTION):
         return "attribution_drift"
-    return "feature_drift" if signal.startswith("feature:") else "prediction_drift"
+    features = ("feature:", LENGTH, TOKENS)
+    return "feature_drift" if signal.startswith(features) else "prediction_drift"
 
 
 def _called(signal: str) -> str:
@@ -139,6 +141,10 @@ def _called(signal: str) -> str:
         return "latency in ms"
     if signal.startswith(ATTRIBUTION):
         return f"influence of {short(signal.removeprefix(ATTRIBUTION), 50)}"
+    if signal.startswith(LENGTH):
+        return f"length of {short(signal.removeprefix(LENGTH), 50)}"
+    if signal.startswith(TOKENS):
+        return f"share of known words in {short(signal.removeprefix(TOKENS), 50)}"
     return short(signal.removeprefix("feature:"), 50)
 
 

@@ -7,6 +7,7 @@ began to listen to something else, which features alone do not show.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -24,8 +25,10 @@ from detectors.reference import (
     Codes,
     NumericProfile,
     ReferenceProfile,
+    TextProfile,
 )
 from detectors.signals import PREFIXES, score
+from detectors.texts import LENGTH, TOKENS, known_tokens, length_column, token_column
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -38,6 +41,7 @@ NEW_FEATURES: Final = "new_features"
 ATTRIBUTION: Final = "attribution:"
 ATTRIBUTION_COLUMN: Final = "a:"
 NEW: Final = 1
+_PER_FEATURE: Final = (ATTRIBUTION, LENGTH, TOKENS)
 MAX_ATTRIBUTIONS: Final = 50
 """Features whose attributions are watched: those that weigh most in the reference."""
 
@@ -48,6 +52,10 @@ def served_profiles(profile: ReferenceProfile) -> dict[str, BinnedProfile]:
     served: dict[str, BinnedProfile] = {n: p for n, p in whole.items() if p is not None}
     for feature, attribution in profile.attributions.items():
         served[f"{ATTRIBUTION}{feature}"] = attribution.values
+    for feature, text in profile.texts.items():
+        served[f"{LENGTH}{feature}"] = text.length
+        if text.tokens is not None:
+            served[f"{TOKENS}{feature}"] = text.tokens
     return served
 
 
@@ -90,18 +98,29 @@ def _profile(column: Column | None, rows: int) -> NumericProfile | None:
 class Outputs:
     """What the model says, and what came with it, as bin codes."""
 
-    def __init__(self, binned: Mapping[str, BinnedProfile], features: Sequence[str] = ()) -> None:
-        """Takes the profiles of these signals, and the features that are known."""
+    def __init__(
+        self,
+        binned: Mapping[str, BinnedProfile],
+        features: Sequence[str] = (),
+        texts: Mapping[str, TextProfile] = MappingProxyType({}),
+    ) -> None:
+        """Takes the profiles of these signals, the features that are known, and free texts."""
         self._known = frozenset(features)
         self.bins = {
             name: Bins(profile)
             for name, profile in binned.items()
-            if name in (PREDICTION, SCORE, LATENCY) or name.startswith(ATTRIBUTION)
+            if name in (PREDICTION, SCORE, LATENCY) or name.startswith(_PER_FEATURE)
         }
         self._columns = {LATENCY: LATENCY_COLUMN, PREDICTION: "prediction_value"} | {
             name: ATTRIBUTION_COLUMN + name.removeprefix(ATTRIBUTION)
             for name in self.bins
             if name.startswith(ATTRIBUTION)
+        }
+
+        self._tokens = {
+            name: known_tokens(texts[name.removeprefix(TOKENS)])
+            for name in self.bins
+            if name.startswith(TOKENS)
         }
 
     def unknown(self, rows: Frame) -> dict[str, Mask]:
@@ -127,12 +146,20 @@ class Outputs:
                 known = ~np.isnan(scores)
                 codes[at, known] = bins.of_numbers(scores[known])
             elif isinstance(bins.profile, NumericProfile):
-                _numbers(codes[at], bins, rows.columns.get(self._columns[name]))
+                _numbers(codes[at], bins, self._column(rows, name))
             else:
                 classes, texts = local_classes(rows, PREDICTION, aliases)
                 known = classes != NONE
                 codes[at, known] = bins.of_texts(texts, classes[known])
         return codes
+
+    def _column(self, rows: Frame, name: str) -> Column | None:
+        """The numbers of a signal."""
+        if name in self._tokens:
+            return token_column(rows, name.removeprefix(TOKENS), self._tokens[name])
+        if name.startswith(LENGTH):
+            return length_column(rows, name.removeprefix(LENGTH))
+        return rows.columns.get(self._columns[name])
 
 
 def _numbers(codes: Codes, bins: Bins, column: Column | None) -> None:
