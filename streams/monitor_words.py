@@ -72,5 +72,5 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Keys of each mapping, by where it stands; "" is the file itself."""
 
-NOT_YET = ("fairness", "alerts", "remediation")
+NOT_YET = ("fairness", "remediation")
 """Keys that are checked and kept, but do not change anything in this version."""

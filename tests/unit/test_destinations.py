@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from streams.notify.api import SEVERITIES, Retry
+from streams.notify.api import SEVERITIES
 from streams.notify.destinations import DestinationsError, load, read
 from streams.notify.log import Log
 from streams.notify.registry import NOTIFIERS
+from streams.notify.rules import Retry
 from streams.notify.webhook import Webhook
 from tests.receiver import OTHER_SECRET, SECRET
 
