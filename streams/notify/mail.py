@@ -83,8 +83,9 @@ class Mail:
             timeout=60,
         )
         try:
-            async with client:
-                await client.send_message(mail, sender=self._sender, recipients=self._to)
+            await client.connect()
+            await client.send_message(mail, sender=self._sender, recipients=self._to)
+            await client.quit()
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = {refused.code for refused in error.recipients}
             raise _refusal(min(codes)) from None
@@ -93,6 +94,8 @@ class Mail:
         except (aiosmtplib.SMTPException, OSError) as error:
             # only the class: the text of such an error may hold what the server said
             raise DeliveryError(f"{type(error).__name__} on the way", retriable=True) from None
+        finally:  # at once, also if the try was given up: a server that hangs answers no QUIT
+            client.close()
         return str(mail["Message-ID"])
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ MAX_TITLE = 180
 MAX_VALUE = 400
 
 _SPACES = re.compile(r"\s+")
-_MENTION = re.compile(r"@(?=[\w-])")
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all|room)\b)|<(?=[@#!])", re.IGNORECASE)
 _STAYS = {"Cc": " ", "Cf": "", "Cs": "", "Co": "", "Zl": " ", "Zp": " "}
 """Unicode categories that have no place in a line: controls, format marks (direction, zero width),
 lone surrogates, private use, line and paragraph separators; and what stands there instead."""
@@ -31,7 +31,8 @@ lone surrogates, private use, line and paragraph separators; and what stands the
 def neutral(text: str, most: int = MAX_VALUE) -> str:
     """The text in one line of at most `most` characters, free of what could act on a reader.
 
-    `@name` gets a zero-width space behind the `@`: no chat takes it for a mention.
+    `@everyone`, `<!channel>` and their like get a zero-width space behind their first character: no
+    chat takes them for a call.
     """
     line = "".join(
         _STAYS.get(unicodedata.category(c), c) if not c.isalnum() else c for c in text[: 4 * most]
@@ -39,7 +40,7 @@ def neutral(text: str, most: int = MAX_VALUE) -> str:
     line = _SPACES.sub(" ", line).strip()
     if len(line) > most:
         line = line[: most - 1] + "…"
-    return _MENTION.sub("@\u200b", line)
+    return _MENTION.sub("\\g<0>\u200b", line)
 
 
 def word(alert: Alert) -> str:

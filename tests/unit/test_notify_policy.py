@@ -266,8 +266,11 @@ def test_quiet_hours_span_midnight_and_the_change_of_clocks(at: str, end: str | 
 
 
 @given(
-    st.integers(0, 2**31), st.times(), st.times(), st.sampled_from(["UTC", "Asia/Kathmandu", "Europe/Berlin", "America/St_Johns"])
-)  # fmt: skip
+    st.integers(0, 2**31),
+    st.times(),
+    st.times(),
+    st.sampled_from(["UTC", "Asia/Kathmandu", "Europe/Berlin", "America/St_Johns"]),
+)
 def test_quiet_hours_end_within_a_day_or_so_and_are_over_then(
     now: int, start: time, end: time, zone: str
 ):
