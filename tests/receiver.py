@@ -55,7 +55,7 @@ class Receiver:
         if callable(answer):
             answer = answer(request.path)
         if answer == "hang":
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         whole = answer if isinstance(answer, tuple) else (answer, {})
         status, headers, body = (*whole, b"")[:3]
         return web.Response(status=status, headers=headers, body=body)

@@ -79,6 +79,7 @@ class KafkaLedger:
             for tp, records in batches.items():
                 if tp in ledger:
                     _sort(records, found)
+            done = set()
             for tp in todo:
                 end = consumer.highwater(tp)
                 if end is None:
@@ -87,7 +88,8 @@ class KafkaLedger:
                     ends[tp.partition] = end
                     consumer.pause(tp)
                 if tp in alerts or end == 0 or await consumer.position(tp) >= end:
-                    todo.discard(tp)
+                    done.add(tp)
+            todo -= done
         return found, ends
 
 

@@ -32,6 +32,7 @@ PORTS = {"starttls": 587, "tls": 465, "none": 25}
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+_NOT_LOCAL = re.compile(r"[^A-Za-z0-9_-]")
 PERMANENT = 500
 
 
@@ -137,7 +138,8 @@ class Mail:
         return mail
 
     def _id(self, message_id: str) -> str:
-        return f"<{render.neutral(message_id, 80)}@{self._sender.rpartition('@')[2]}>"
+        local = _NOT_LOCAL.sub("-", message_id)[:64] or "message"
+        return f"<{local}@{self._sender.rpartition('@')[2]}>"
 
 
 def _refusal(code: int) -> DeliveryError:

@@ -23,9 +23,22 @@ MAX_VALUE = 400
 
 _SPACES = re.compile(r"\s+")
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all|room)\b)|<(?=[@#!])", re.IGNORECASE)
-_STAYS = {"Cc": " ", "Cf": "", "Cs": "", "Co": "", "Zl": " ", "Zp": " "}
+_INSTEAD = {"Cc": " ", "Cf": "", "Cs": "", "Co": "", "Zl": " ", "Zp": " "}
 """Unicode categories that have no place in a line: controls, format marks (direction, zero width),
 lone surrogates, private use, line and paragraph separators; and what stands there instead."""
+
+
+class _Inert(dict[int, str]):
+    """What each character becomes; looked up once, because alerts repeat their characters."""
+
+    def __missing__(self, code: int) -> str:
+        """The character itself, or what stands instead of its category."""
+        character = chr(code)
+        self[code] = _INSTEAD.get(unicodedata.category(character), character)
+        return self[code]
+
+
+_INERT = _Inert()
 
 
 def neutral(text: str, most: int = MAX_VALUE) -> str:
@@ -34,13 +47,9 @@ def neutral(text: str, most: int = MAX_VALUE) -> str:
     `@everyone`, `<!channel>` and their like get a zero-width space behind their first character: no
     chat takes them for a call.
     """
-    line = "".join(
-        _STAYS.get(unicodedata.category(c), c) if not c.isalnum() else c for c in text[: 4 * most]
-    )
-    line = _SPACES.sub(" ", line).strip()
-    if len(line) > most:
-        line = line[: most - 1] + "…"
-    return _MENTION.sub("\\g<0>\u200b", line)
+    line = text[: 4 * most].translate(_INERT)
+    line = _MENTION.sub("\\g<0>\u200b", _SPACES.sub(" ", line).strip())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def word(alert: Alert) -> str:
