@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 from driftline.errors import DriftlineError
-from streams.cli import alerts, check, cluster, deadletters, demo, emit, health, reference, replay
+from streams.cli import (
+    alerts,
+    check,
+    cluster,
+    deadletters,
+    demo,
+    emit,
+    health,
+    notify,
+    reference,
+    replay,
+)
 from streams.cli import schema as schemas
 
 
@@ -42,6 +53,8 @@ app = typer.Typer(
 
 references = typer.Typer(no_args_is_help=True, help="Reference profiles: what normal looks like.")
 references.command("build")(reference.build)
+notifications = typer.Typer(no_args_is_help=True, help="Notification destinations.")
+notifications.command("test")(notify.notify_test)
 topics = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 topics.command("apply")(cluster.topics_apply)
 
@@ -57,6 +70,7 @@ app.command("check")(check.check)
 app.command("schema")(schemas.schema)
 app.add_typer(references, name="reference")
 app.add_typer(topics, name="topics")
+app.add_typer(notifications, name="notify")
 
 
 def main() -> None:

@@ -10,14 +10,17 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from driftline.alerts import Alert, encode
 from driftline.errors import DeliveryError
+from streams.cli.app import app
 from streams.notify import alertmanager, apprise
 from streams.notify.alertmanager import Alertmanager
 from streams.notify.api import Message, Part, Traits
@@ -362,3 +365,33 @@ def test_a_digest_lists_the_worst_and_counts_the_rest():
     assert lines[0].startswith("- CRITICAL fraud@v1 error: error rose")
     assert len(lines) == 21
     assert lines[-1] == "and 10 more: driftline alerts"
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_sends_a_test_and_its_end_and_says_what_went_wrong(tmp_path: Path):
+    from streams.cli.notify import tell
+    from streams.notify.destinations import read
+
+    async def scenario() -> None:
+        async with Receiver([202]) as receiver:
+            text = f"destinations: [{{name: p, kind: pagerduty, key_env: K, url: {receiver.url}}}]"
+            (pager,) = read(text, "x", {"K": "R0"})
+            assert str(await tell(pager)).startswith("driftline-")
+        fired, over = receiver.json()
+        assert fired["payload"]["summary"].startswith("[TEST INFO] _driftline@test: a test by")
+        assert (over["event_action"], over["dedup_key"]) == ("resolve", fired["dedup_key"])
+        async with Receiver([401]) as receiver:
+            text = f"destinations: [{{name: p, kind: pagerduty, key_env: K, url: {receiver.url}}}]"
+            (pager,) = read(text, "x", {"K": "R0"})
+            with pytest.raises(DeliveryError, match="HTTP 401"):
+                await tell(pager)
+
+    asyncio.run(scenario())
+    path = tmp_path / "notify.yaml"
+    path.write_text("destinations: [{name: journal, kind: log}]")
+    run = CliRunner().invoke(app, ["notify", "test", "jornal", "--destinations", str(path)])
+    assert (run.exit_code, "did you mean `journal`?" in run.stderr) == (3, True)
+    run = CliRunner().invoke(app, ["notify", "test", "journal", "--destinations", str(path)])
+    assert (run.exit_code, run.stdout) == (0, "journal: took the test alert\n")
