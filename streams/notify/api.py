@@ -112,6 +112,16 @@ class Refreshing(Protocol):
         """Tells again of all alerts that fire. Raises: DeliveryError."""
 
 
+class Drawer(Protocol):
+    """Draws the picture of a message."""
+
+    def note(self, alert: Alert) -> None:
+        """Told of each alert that comes in, so that a metric's course can be drawn."""
+
+    async def of(self, message: Message) -> bytes | None:
+        """A PNG, or None where there is nothing to draw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a kind of destination is by nature; the destinations file may say otherwise."""

@@ -68,9 +68,7 @@ def _notify(url: str, message: Message, png: bytes | None) -> str | None:
     sender.add(service)
     attach = None
     if png is not None and service.attachment_support:  # others would drop it and say success
-        attach = AttachMemory(  # type: ignore[no-untyped-call]
-            content=png, name="chart.png", mimetype="image/png"
-        )
+        attach = AttachMemory(content=png, name="chart.png", mimetype="image/png")
     title, body = words(message, int(service.body_maxlen))
     result = sender.notify(
         body=body,

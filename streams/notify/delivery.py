@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from driftline.alerts import Alert
 from driftline.errors import DeliveryError
-from streams.notify.api import Clock, Message, Picture
-from streams.notify.ledger import DEAD, TRIES, WITHHELD, Notification
+from streams.notify.api import Clock, Drawer, Message, Picture
+from streams.notify.ledger import DEAD, WITHHELD, Ledger, Notification
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination
 from streams.telemetry import Telemetry
@@ -34,23 +34,6 @@ STOP_WAIT_S = 4.0
 """How long a clean stop waits for tries that are under way."""
 LEDGER_WAITS_S = (0.5, 30.0)
 """First and longest wait before the ledger is tried again: without it nothing more is sent."""
-
-
-class Ledger(Protocol):
-    """Where records are kept."""
-
-    async def write(self, records: Sequence[Notification]) -> None:
-        """Returns when all are safe; raises if one is not."""
-
-
-class Drawer(Protocol):
-    """Draws the picture of a message."""
-
-    def note(self, alert: Alert) -> None:
-        """Told of each alert that comes in, so that a metric's course can be drawn."""
-
-    async def of(self, message: Message) -> bytes | None:
-        """A PNG, or None where there is nothing to draw."""
 
 
 class Engine:
@@ -243,13 +226,22 @@ class _Lane:
     async def _try(self, sending: Awaitable[str | None]) -> tuple[DeliveryError | None, str | None]:
         """One try: the error, or the destination's own name of the message."""
         timeout_s = self.destination.timeout_s
+        task = asyncio.ensure_future(sending)
         try:
-            async with asyncio.timeout(timeout_s):
-                return None, await sending
+            await asyncio.wait({task}, timeout=timeout_s)
+            if not task.done():  # some libraries lose a cancellation: the lane goes on without it
+                task.cancel()
+                task.add_done_callback(_heard)
+                what = f"no answer within {timeout_s:g} s"
+                return DeliveryError(what, retriable=True), None
+            if task.cancelled():
+                return DeliveryError("it broke off", retriable=True), None
+            return None, task.result()
         except DeliveryError as error:
             return error, None
-        except TimeoutError:
-            return DeliveryError(f"no answer within {timeout_s:g} s", retriable=True), None
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
         except Exception as error:  # a notifier is foreign code; its text may hold a secret
             what = f"{type(error).__name__} in the notifier"
             return DeliveryError(what, retriable=False), None
@@ -270,12 +262,11 @@ class _Lane:
     def _note(
         self, message: Message, records: Sequence[Notification], error: DeliveryError | None
     ) -> None:
-        result = "delivered" if error is None else (records[0].result if records else "retried")
-        assert result in TRIES
         first = records[0] if records else None
         if error is None:
             self._telemetry.delivered(self.name, (first.latency_ms or 0) / 1000 if first else 0.0)
             return
+        result = first.result if first else "retried"
         self._telemetry.notified(self.name, result)
         after = {
             "retried": "will try again",
@@ -294,6 +285,12 @@ class _Lane:
                 "attempt": first.attempt if first else 1,
             },
         )
+
+
+def _heard(task: asyncio.Future[str | None]) -> None:
+    """Takes note of how a try ended that nobody waits for."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _picture(pictures: Drawer, message: Message) -> Picture:

@@ -9,8 +9,9 @@ alerts partition finds all that was decided about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
@@ -92,6 +93,13 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def carried(self) -> Alert | None:
         """The alert it carries. Raises: ContractError."""
         return None if self.raw == b"null" else decode_alert(self.raw)
+
+
+class Ledger(Protocol):
+    """Where records are kept."""
+
+    async def write(self, records: Sequence[Notification]) -> None:
+        """Returns when all are safe; raises if one is not."""
 
 
 _encoder = msgspec.json.Encoder()
