@@ -232,8 +232,7 @@ class _Lane:
             if not task.done():  # some libraries lose a cancellation: the lane goes on without it
                 task.cancel()
                 task.add_done_callback(_heard)
-                what = f"no answer within {timeout_s:g} s"
-                return DeliveryError(what, retriable=True), None
+                return DeliveryError(f"no answer within {timeout_s:g} s", retriable=True), None
             if task.cancelled():
                 return DeliveryError("it broke off", retriable=True), None
             return None, task.result()
@@ -243,8 +242,7 @@ class _Lane:
             task.cancel()
             raise
         except Exception as error:  # a notifier is foreign code; its text may hold a secret
-            what = f"{type(error).__name__} in the notifier"
-            return DeliveryError(what, retriable=False), None
+            return DeliveryError(f"{type(error).__name__} in the notifier", retriable=False), None
 
     async def _surely(self, act: Callable[[], Awaitable[None]]) -> None:
         """Repeats until it works: what happened must be known before anything else is sent."""

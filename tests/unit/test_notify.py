@@ -12,6 +12,7 @@ import pytest
 
 from driftline.alerts import encode
 from driftline.errors import DeliveryError
+from streams.agents.notify import CatchUp
 from streams.notify.ledger import decode
 from streams.notify.rules import Destination, Retry
 from streams.notify.secrets import PlainText
@@ -294,5 +295,40 @@ def test_more_than_may_wait_is_set_aside_and_the_ledger_says_so():
             assert bench.ledger.results("small").count("overflow") == 2
             await bench.until(lambda: len(good.messages) == 5)
             bench.engine._lanes[0]._task.cancel()
+
+    run(scenario)
+
+
+def test_a_group_that_never_read_before_is_told_what_fires_and_not_the_past():
+    past = CatchUp(end=4)
+    history = [make_alert(1), make_alert(2), resolved(2), make_alert(1, revision=2)]
+    for offset, alert in enumerate(history):
+        assert past.firing(offset) == []
+        assert past.hold(offset, alert, encode(alert))
+    assert [alert.id for alert, _ in past.firing(4)] == [make_alert(1, revision=2).id]
+    assert past.end == 0, "from here on every alert is decided, and offsets are committed"
+    assert not past.hold(4, make_alert(3), b"")
+    assert past.firing(5) == []
+
+
+def test_a_sender_that_ignores_its_cancellation_does_not_hold_up_its_destination():
+    class Deaf(Scripted):
+        async def send(self, message: Any) -> str | None:
+            self.messages.append(message)
+            if len(self.messages) == 1:
+                for _ in range(20):
+                    try:
+                        await asyncio.sleep(0.1)
+                    except asyncio.CancelledError:
+                        continue
+            return None
+
+    async def scenario() -> None:
+        deaf = Deaf("deaf")
+        async with Bench(deaf, timeout_s=0.1) as bench:
+            began = time.monotonic()
+            await bench.deliver(make_alert())
+            assert time.monotonic() - began < 1.5
+            assert bench.ledger.results("deaf") == ["waiting", "retried", "delivered"]
 
     run(scenario)
