@@ -55,8 +55,6 @@ class Message:
     id: str
     parts: tuple[Part, ...]
     cause: Cause = "alert"
-    total: int = 1
-    """Incidents it is about."""
     picture: Picture = field(default=no_picture, compare=False)
 
     @property

@@ -34,7 +34,7 @@ def composed(lane: Lane, pendings: list[Pending]) -> Message:
     names = ",".join(sorted(p.own for p in pendings))
     digest = f"driftline:{lane.destination.name}:{names}"
     own = first.message or str(uuid.uuid5(uuid.NAMESPACE_URL, digest))
-    return Message(own, parts, "digest", len({p.alert.fingerprint for p in pendings}))
+    return Message(own, parts, "digest")
 
 
 def _part(lane: Lane, pending: Pending) -> Part:

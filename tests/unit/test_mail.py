@@ -140,7 +140,7 @@ def test_a_digest_refers_to_every_thread_it_is_about():
     parts = tuple(
         Part(a, encode(a), root=f"root-{n}") for n, a in enumerate((make_alert(1), resolved(2)))
     )
-    digest = Message("digest", parts, "digest", 2)
+    digest = Message("digest", parts, "digest")
     with post_office() as post:
         built = mailer(post).compose(digest, None)
     assert built["References"] == "<root-0@example.org> <root-1@example.org>"

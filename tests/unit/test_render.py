@@ -94,7 +94,7 @@ def test_nothing_in_an_alert_becomes_a_header_a_mention_markup_or_a_second_line(
     found: list[Alert], root: str
 ):
     parts = tuple(Part(a, encode(a) if _can(a) else b"{}", root=root) for a in found)
-    told = Message(found[0].id, parts, "digest" if len(found) > 1 else "alert", len(found))
+    told = Message(found[0].id, parts, "digest" if len(found) > 1 else "alert")
     title = render.title(told)
     assert inert(title)
     assert len(title) <= render.MAX_TITLE
