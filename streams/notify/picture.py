@@ -116,6 +116,8 @@ def _bars(axes: Any, histogram: Histogram) -> None:
 
 def _line(axes: Any, alert: Alert, course: list[tuple[int, float]]) -> bool:
     """The metric over time against its reference and threshold; False: there is no value."""
+    from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415  heavy
+
     statistic = alert.statistic
     if not course or (statistic.baseline is None and statistic.threshold is None):
         return False
@@ -131,10 +133,8 @@ def _line(axes: Any, alert: Alert, course: list[tuple[int, float]]) -> bool:
         if value is not None:
             axes.axhline(value, ls=style, color=colour, lw=2.5, label=label)
     axes.set_ylabel(_plain(statistic.name, 30), fontsize=14)
-    axes.xaxis.set_major_locator(axes.xaxis.get_major_locator())
-    for label in axes.get_xticklabels():
-        label.set_rotation(20)
-        label.set_horizontalalignment("right")
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.xaxis.get_offset_text().set_fontsize(13)
     return True
 
 

@@ -121,8 +121,10 @@ def _measured(alert: Alert) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, or `?`."""
-    return "?" if value is None else f"{value:.3g}"
+    """Three significant digits, from a thousand on whole numbers, or `?`."""
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.3g}"  # noqa: PLR2004  as said
 
 
 def links(alert: Alert) -> list[tuple[str, str]]:

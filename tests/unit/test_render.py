@@ -99,7 +99,7 @@ def test_nothing_in_an_alert_becomes_a_header_a_mention_markup_or_a_second_line(
     assert inert(title)
     assert len(title) <= render.MAX_TITLE
     for call in ("@everyone", "@here", "@channel", "<!", "<@"):
-        assert call not in title + render.text(told)
+        assert call not in f"{title}\n{render.text(told)}"
     assert all(inert(line) for line in render.text(told).split("\n"))
     page = render.html(told)
     assert "<script" not in page
