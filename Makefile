@@ -1,6 +1,7 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka calibrate bench bench-quick bench-core soak profile clean
+.PHONY: help setup demo test check test-kafka chaos calibrate bench bench-quick bench-core soak \
+	profile clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +42,9 @@ test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched o
 	4) echo "test-kafka skipped: $$why" ;; \
 	*) echo "$$why" >&2; exit $$code ;; \
 	esac
+
+chaos: $(READY) ## 50 faults each on three seeded streams, on three Apache Kafka brokers; about half an hour
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 calibrate: $(READY) ## false alarms and delays of every detector by simulation; minutes
 	@$(BIN)/python -m tests.detection.calibrate $(ARGS)

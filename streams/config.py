@@ -46,6 +46,12 @@ class WorkerSettings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{0,64}$",
         description="put before every topic and group name, so deployments can share a cluster",
     )
+    source_prefix: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="before the topics that serving code writes; unset: topic_prefix. A second "
+        "deployment can so watch the traffic of the first",
+    )
     partitions: int = Field(4, ge=1, le=1024, description="partitions of new internal topics")
     source_partitions: int = Field(
         4, ge=1, le=1024, description="partitions of new topics that serving code writes"

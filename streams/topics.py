@@ -112,6 +112,11 @@ class Topics:
     names: Mapping[str, str] = field(default_factory=dict)
     retention: Mapping[str, int] = field(default_factory=dict)
 
+    @staticmethod
+    def from_other_sources(prefix: str | None) -> dict[str, str]:
+        """`names` of a deployment that reads predictions and labels of another one's prefix."""
+        return {} if prefix is None else {name: prefix + name for name in (PREDICTIONS, LABELS)}
+
     def name(self, default: str) -> str:
         """The name this deployment uses for the topic whose default name is given."""
         return self.names.get(default, self.prefix + default)

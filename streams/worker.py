@@ -235,6 +235,7 @@ def run_worker(settings: WorkerSettings) -> int:
         partitions=settings.partitions,
         source_partitions=settings.source_partitions,
         horizon_ms=monitors.longest_horizon_ms,
+        names=Topics.from_other_sources(settings.source_prefix),
     )
     telemetry = Telemetry(
         sources=(topics.predictions, topics.labels), destinations=[d.name for d in destinations]

@@ -71,14 +71,23 @@ class LocalBroker:
         Raises:
             BrokerUnavailableError: It ended, or did not answer in time.
         """
+        self.begin()
+        self.ready(timeout)
+        return self
+
+    def begin(self) -> None:
+        """Start the process without waiting for an answer."""
+        self._process = spawn(self._command, log=self.folder / "broker.log")
+
+    def ready(self, timeout: float = READY_S) -> None:
+        """Return when it answers; it is killed if it does not. Raises as `start`."""
+        assert self._process is not None
         log = self.folder / "broker.log"
-        self._process = spawn(self._command, log=log)
         try:
             self._wait_until_ready(self._process, log, time.monotonic() + timeout)
         except BaseException:  # whatever ends the wait, Ctrl-C too, must not leave a process
             self.kill()
             raise
-        return self
 
     def kill(self) -> None:
         """End it as `kill -9` does: nothing is flushed, no goodbye to anybody."""

@@ -82,6 +82,8 @@ class Workers:
     settings: dict[str, str] = field(default_factory=dict)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     started: int = 0
+    logged: dict[int, Path] = field(default_factory=dict)
+    """Process id -> its log."""
 
     def start(self) -> subprocess.Popen[bytes]:
         """One more worker; its log is in the test's folder."""
@@ -111,6 +113,7 @@ class Workers:
                 stderr=out,
             )
         self.running.append(process)
+        self.logged[process.pid] = log
         return process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
@@ -165,9 +168,9 @@ class Workers:
     def _ports(self) -> list[int]:
         """The health ports of the workers that run, from their logs."""
         found = []
-        for i, path in enumerate(sorted(self.folder.glob("worker-*.log"))):
-            match = re.search(r"http://[\d.]+:(\d+)/metrics", path.read_text())
-            if match and i >= self.started - len(self.running):
+        for process in self.running:
+            said = self.logged[process.pid].read_text()
+            if match := re.search(r"http://[\d.]+:(\d+)/metrics", said):
                 found.append(int(match.group(1)))
         return found
 

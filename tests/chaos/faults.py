@@ -1,0 +1,158 @@
+"""The faults of a campaign: each hurts a running deployment in its own way."""
+
+from __future__ import annotations
+
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.cluster import Cluster
+from tests.integration.live import Workers
+
+SESSION_S = 6
+"""Session timeout of the workers."""
+MOST_WORKERS = 3
+
+
+@dataclass
+class Deployment:
+    """What the faults act on. `folders`: the state folder of each worker that runs, by pid."""
+
+    cluster: Cluster
+    workers: Workers
+    rng: random.Random
+    root: Path
+    folders: dict[int, Path] = field(default_factory=dict)
+
+    def start(self, folder: Path | None = None) -> subprocess.Popen[bytes]:
+        """One more worker, with a state folder of its own or that of a worker that is gone."""
+        folder = folder or self.root / f"state-{self.workers.started}"
+        self.workers.settings["DRIFTLINE_STATE_DIR"] = str(folder)
+        process = self.workers.start()
+        self.folders[process.pid] = folder
+        return process
+
+    def any_worker(self) -> subprocess.Popen[bytes]:
+        """One that runs; ended ones are replaced first."""
+        for process in list(self.workers.running):
+            if process.poll() is not None:  # it ended itself: a supervisor's job
+                self.workers.running.remove(process)
+                self.start(self.folders.pop(process.pid))
+        return self.rng.choice(self.workers.running)
+
+
+Fault = Callable[[Deployment], None]
+
+
+def kill_worker(on: Deployment) -> None:
+    """kill -9 and start again on the same disk."""
+    victim = on.any_worker()
+    on.workers.kill(victim)
+    on.start(on.folders.pop(victim.pid))
+
+
+def zombie(on: Deployment) -> None:
+    """Stops a worker past its session timeout; its partitions move; then it goes on."""
+    victim = on.any_worker()
+    if len(on.workers.running) == 1:
+        on.start()
+    victim.send_signal(signal.SIGSTOP)
+    time.sleep(SESSION_S + 4)
+    victim.send_signal(signal.SIGCONT)
+    time.sleep(2)
+
+
+def add_worker(on: Deployment) -> None:
+    """A worker joins, so partitions move; the oldest leaves if there would be too many."""
+    if len(on.workers.running) >= MOST_WORKERS:
+        remove_worker(on)
+    on.start()
+
+
+def remove_worker(on: Deployment) -> None:
+    """SIGTERM: it writes its checkpoints and leaves within ten seconds."""
+    victim = on.any_worker()
+    if len(on.workers.running) == 1:
+        on.start()
+    victim.terminate()
+    began = time.monotonic()
+    code = victim.wait(30)
+    if time.monotonic() - began > 20 or code:  # ten on a machine of one's own
+        raise AssertionError(f"SIGTERM: exit code {code} after {time.monotonic() - began:.0f} s")
+    on.workers.running.remove(victim)
+    del on.folders[victim.pid]
+
+
+def kill_broker(on: Deployment) -> None:
+    """One of three brokers dies and comes back; its partitions get other leaders."""
+    victim = on.rng.choice(on.cluster.nodes)
+    victim.kill()
+    time.sleep(on.rng.uniform(3, 8))
+    on.cluster.restart(victim)
+
+
+def restart_brokers(on: Deployment) -> None:
+    """All brokers at once: nobody answers for a while."""
+    for node in on.cluster.nodes:
+        node.kill()
+    for node in on.cluster.nodes:
+        node.begin()
+    on.cluster.wait()
+
+
+def lose_request(on: Deployment) -> None:
+    """A worker's produce request never reaches the broker."""
+    _lose(on, "request")
+
+
+def lose_response(on: Deployment) -> None:
+    """The broker has a worker's messages, but its answer is lost: they are sent again."""
+    _lose(on, "response")
+
+
+def _lose(on: Deployment, what: str) -> None:
+    before = on.cluster.proxies.lost[what]
+    on.cluster.proxies.lose(what)
+    deadline = time.monotonic() + 30
+    while on.cluster.proxies.lost[what] == before:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no worker produced anything in 30 s, so no {what} was lost")
+        time.sleep(0.05)
+
+
+def lose_disk(on: Deployment) -> None:
+    """The machine is gone with its disk; another one takes over with an empty folder."""
+    victim = on.any_worker()
+    on.workers.kill(victim)
+    shutil.rmtree(on.folders.pop(victim.pid), ignore_errors=True)
+    on.start()
+
+
+def fill_disk(on: Deployment) -> None:
+    """Nothing more can be written to files for a while; a worker that ends is started again."""
+    victim = on.any_worker()
+    soft, hard = resource.prlimit(victim.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (0, hard))
+    time.sleep(on.rng.uniform(2, 5))
+    if victim.poll() is None:
+        resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+FAULTS: Mapping[str, Fault] = {
+    "kill -9 a worker": kill_worker,
+    "zombie worker": zombie,
+    "add a worker": add_worker,
+    "remove a worker": remove_worker,
+    "kill one broker of three": kill_broker,
+    "restart all brokers": restart_brokers,
+    "lose a produce request": lose_request,
+    "lose a produce response": lose_response,
+    "lose a state folder": lose_disk,
+    "fill a disk": fill_disk,
+}
