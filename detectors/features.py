@@ -181,7 +181,7 @@ class Features:
         """Goes on from `dump`."""
         features = cls(names, profile, spec)
         features.banked.restore(dumped["banked"])
-        features.ring = Ring.load(dumped["ring"])
+        features.ring = features.banked.fitted(Ring.load(dumped["ring"]))
         parts = zip(features.watched, dumped["feeds"], dumped["watches"], strict=True)
         for (_, feature), feed, watch in parts:
             feature.feed = RankFeed.load(feed)
