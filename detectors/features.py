@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detectors.api import Floats
 from detectors.banked import BankedRows
 from detectors.classes import Decision, row_key
+from detectors.configured_rows import ConfiguredRows
 from detectors.feed import TICKS, RankFeed
 from detectors.findings import (
     Z95,
@@ -24,6 +25,7 @@ from detectors.findings import (
 )
 from detectors.frame import Frame
 from detectors.plan import feature_signal, plan_of
+from detectors.ranked import Ranking
 from detectors.reference import (
     CHANGED,
     Bins,
@@ -111,11 +113,20 @@ class Features:
         ]
         self.ring = Ring(MEMORY)
         self.in_name_order = sorted(self.watched, key=lambda item: item[1].name)
+        self.configured = ConfiguredRows(spec, self._rankings())
+
+    def _rankings(self) -> dict[str, Ranking]:
+        """What configured detectors may run on, by signal."""
+        found = {feature_signal(f.name): Ranking(at, f.bins, f.phi) for at, f in self.watched}
+        for name, bins in self.banked.outputs.bins.items():
+            found[name] = Ranking(self.banked.at[name], bins, bins.profile.phi)
+        return found
 
     def prime(self, observed: Observed) -> None:
         """Shows the detectors the rows the reference was learned from, as a past without news."""
         for at, feature in self.watched:
             feature.feed.update(_ticks(observed, at))
+        self.configured.prime(observed.codes)
 
     def step(
         self,
@@ -144,6 +155,7 @@ class Features:
             changes = [begin + row for row in fired]
             for verdict in feature.watch.follow(ranks, begin, begin + frame.n, changes):
                 yield _finding(ranks, verdict, frame, verdict.row - begin)
+        yield from self.configured.step(frame, history, begin, detections)
 
     @staticmethod
     def _fired(at: int, feature: FeatureWatch, observed: Observed) -> list[int]:
@@ -157,14 +169,15 @@ class Features:
     @property
     def cold_starts(self) -> int:
         """Detectors that could not go on where they stood."""
-        return sum(feature.feed.adwin.cold for _, feature in self.watched)
+        adwins = sum(feature.feed.adwin.cold for _, feature in self.watched)
+        return adwins + self.configured.cold_starts
 
     def statistics(self) -> dict[tuple[str, str], float]:
         """(signal, detector) -> mean rank of the detector's window."""
         return {
             (feature_signal(feature.name), "adwin"): feature.feed.adwin.statistic
             for _, feature in self.watched
-        } | self.banked.levels()
+        } | (self.banked.levels() | self.configured.statistics())
 
     def dump(self) -> dict[str, Any]:
         """As builtins; the profile is stored apart."""
@@ -173,6 +186,7 @@ class Features:
             "banked": self.banked.dump(),
             "feeds": [feature.feed.dump() for _, feature in self.watched],
             "watches": [feature.watch.dump() for _, feature in self.watched],
+            "configured": self.configured.dump(),
         }
 
     @classmethod
@@ -191,6 +205,7 @@ class Features:
         for (_, feature), feed, watch in parts:
             feature.feed = RankFeed.load(feed)
             feature.watch = Watch.load(watch)
+        features.configured.restore(dumped.get("configured", []))
         return features
 
 

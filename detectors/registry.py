@@ -20,8 +20,8 @@ from detectors.performance import deviations, rates, scores
 from detectors.performance.cost import cost
 from detectors.spec import MetricSpec, MonitorSpec, Task
 
-OPENING: tuple[str, ...] = (Adwin.name,)
-"""Detectors that a monitor (`drift.detectors`) may let open alerts: those the engine feeds."""
+SHORT: tuple[str, ...] = (Adwin.name,)
+"""Detectors that a monitor may let open alerts by their name alone: those on every signal."""
 
 DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
     {

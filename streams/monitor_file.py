@@ -9,7 +9,7 @@ from typing import Any
 
 from detectors.registry import METRICS as COMPUTED
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX, is_name
-from streams import monitor_rules
+from streams import monitor_detectors, monitor_rules
 from streams.document import Document, Node, Problem, required
 from streams.monitor_words import (
     FAIRNESS_METRICS,
@@ -80,6 +80,8 @@ class _Reader:
             self.keys[name](node)
             if name in NOT_YET:
                 self._note(node, name)
+        if "drift" in fields:
+            monitor_detectors.agree(self.document, fields["drift"], self.values)
 
     def _note(self, node: Node, name: str) -> None:
         self.later[name] = node.plain()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from detectors.spec import MetricSpec, Threshold
+from streams import monitor_detectors
 from streams.document import Document, Node, required, suggestion
 from streams.monitor_words import (
     BASELINES,
     DAYS,
-    DETECTOR_NAMES,
     HELD,
     HELD_PATTERN,
     KEYS,
@@ -180,10 +180,9 @@ def drift(document: Document, node: Node) -> dict[str, Any]:
         if per_week is not None:
             values["false_alarms"] = per_week
     if "detectors" in fields:
-        listed = fields["detectors"]
-        for item in listed.items if listed.items is not None else [listed]:
-            document.choice(item, DETECTOR_NAMES)
-        values["detectors"] = tuple(document.strings(listed))
+        listed = monitor_detectors.read(document, fields["detectors"])
+        values["detectors"] = tuple(listed.names)
+        values["configured"] = tuple(listed.configured)
     return values
 
 

@@ -6,14 +6,18 @@ which knows more: files that must exist, spellings of two classes, durations tha
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, TypeAlias
 
+from detectors.api import Setting
+from detectors.registry import DETECTORS
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX
 from streams.monitor_words import (
     BASELINES,
     DAYS,
     DETECTOR_NAMES,
     FAIRNESS_METRICS,
+    FEATURE_PATTERN,
     HELD,
     HELD_PATTERN,
     KEYS,
@@ -22,6 +26,7 @@ from streams.monitor_words import (
     METRICS,
     MODES,
     SEVERITIES,
+    SIGNALS,
     TASKS,
 )
 
@@ -31,6 +36,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 NAME = "monitor"
 """What `driftline schema` calls it."""
 
+_RANGE = ("minimum", "maximum")
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
@@ -209,7 +215,7 @@ def _threshold() -> Schema:
 
 def _drift() -> Schema:
     amount = rf"^(?=.*[1-9].* per )\d+(\.\d+)? per ({'|'.join(DAYS)})$"
-    detectors = _texts(_words(DETECTOR_NAMES))
+    detectors = _texts({"anyOf": [_words(DETECTOR_NAMES), *map(_detector, DETECTORS)]})
     return _mapping(
         "drift",
         {
@@ -219,9 +225,46 @@ def _drift() -> Schema:
                 "default": "1 per week",
                 "description": "What one model version may cost, over all its signals.",
             },
-            "detectors": detectors | {"description": "Further detectors that may open alerts."},
+            "detectors": detectors | {"description": "Further ones; adwin alone: on all signals."},
         },
     )
+
+
+def _detector(name: str) -> Schema:
+    """A detector, the signals it may be on, and its settings."""
+    kind = DETECTORS[name]
+    signal: Schema = {"const": "error"}
+    if kind.takes != "errors":
+        signal = {"anyOf": [_words(SIGNALS), {"type": "string", "pattern": FEATURE_PATTERN}]}
+    params = {key: _setting(setting) for key, setting in kind.settings.items()}
+    return _mapping(
+        "drift.detectors",
+        {
+            "name": {"const": name},
+            "on": _texts(signal),
+            "opens": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether it may open alerts, beside being counted and shown.",
+            },
+            "params": {"type": "object", "properties": params, "additionalProperties": False},
+        },
+        required=("name", "on"),
+    )
+
+
+def _setting(setting: Setting) -> Schema:
+    default: Schema = {"default": setting.default}
+    if isinstance(setting.default, bool):
+        return {"type": "boolean"} | default
+    if isinstance(setting.default, str):
+        return _words(setting.words) | default
+    kind = "number" if isinstance(setting.default, float) else "integer"
+    lower, upper = ("exclusiveMinimum", "exclusiveMaximum") if setting.inside else _RANGE
+    schema: Schema = {"type": kind, lower: setting.least}
+    if isfinite(setting.most):
+        schema[upper] = setting.most
+    return schema | default
 
 
 def _remediation() -> Schema:

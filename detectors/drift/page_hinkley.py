@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from river.drift import PageHinkley as RiverPageHinkley
 
-from detectors.api import Change, Floats, finite
+from detectors.api import Change, Floats, Setting, Takes, finite
 from detectors.riverstate import dump_river, load_river
 
 _CLIP_SD = 1e6
@@ -26,6 +27,15 @@ class PageHinkley:
     """
 
     name: ClassVar[str] = "page_hinkley"
+    takes: ClassVar[Takes] = "standardised"
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "delta": Setting(0.1),
+            "threshold": Setting(100.0, inside=True),
+            "mode": Setting("both", words=("up", "down", "both")),
+        }
+    )
+    quiet: ClassVar[float] = 36.0
 
     def __init__(
         self,

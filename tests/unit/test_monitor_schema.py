@@ -45,6 +45,11 @@ GOOD = [
     "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9, name: b}]",
     "model: m\ndrift: {false_alarms: 0.5 per month, detectors: [adwin]}",
     "model: m\ndrift: {false_alarms: 10 per day, detectors: adwin}",
+    "model: m\ndrift: {detectors: [adwin, {name: hddm_a, on: error, opens: true}]}",
+    "model: m\ndrift: {detectors: {name: kswin, on: 'feature:*', params: {alpha: 0.0001}}}",
+    "model: m\ndrift: {detectors: [{name: adwin, on: [score, residual, 'feature:a']}]}",
+    "model: m\ndrift: {detectors: [{name: page_hinkley, on: prediction, params: {mode: up}}]}",
+    "model: m\ndrift: {detectors: [{name: hddm_w, on: error, params: {two_sided_test: true}}]}",
 ]  # fmt: skip
 BAD = [
     "task: binary",
@@ -97,6 +102,20 @@ BAD = [
     "model: m\ndrift: {detectors: [adwn]}",
     "model: m\ndrift: {detectors: [adwin, adwin]}",
     "model: m\ndrift: {detectors: [ddm]}",
+    "model: m\ndrift: {detectors: [{name: ddm}]}",
+    "model: m\ndrift: {detectors: [{on: error}]}",
+    "model: m\ndrift: {detectors: [{name: ddm, on: 'feature:a'}]}",
+    "model: m\ndrift: {detectors: [{name: fhddm, on: [error, score]}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: 'feature:'}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: amount}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, opens: yes}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, opens: 'true'}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, open: true}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {delta: 0.1}}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {alpha: 1}}]}",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {seed: 1.5}}]}",
+    "model: m\ndrift: {detectors: [{name: fhddm, on: error, params: {sliding_window_size: 9}}]}",
+    "model: m\ndrift: {detectors: [{name: page_hinkley, on: error, params: {mode: side}}]}",
     "model: m\nfairness: [{metrics: [demographic_parity]}]",
     "model: m\nfairness: [{group: a, tolerance: -1}]",
     "model: m\nalerts: {notfy: [a]}",
@@ -113,6 +132,10 @@ ONLY_THE_CHECKER = [
     "model: m\nthresholds: [{metric: mae, above: 5, name: a}, {metric: r2, below: 0, name: a}]",
     "model: m\nthresholds: [{metric: mae, above: 5}, {metric: mae, above: 9}]",
     "model: m\nthresholds: [{metric: mae, below: 0.1, relative: reference, clear: 0.2}]",
+    "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {stat_size: 60}}]}",
+    "model: m\ndrift: {detectors: [{name: ddm, on: error}, {name: ddm, on: error, opens: true}]}",
+    "model: m\nfeatures: [a]\ndrift: {detectors: [{name: kswin, on: 'feature:b'}]}",
+    "model: m\ntask: binary\ndrift: {detectors: [{name: kswin, on: residual}]}",
 ]
 
 

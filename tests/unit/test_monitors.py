@@ -166,6 +166,46 @@ def test_without_a_file_a_model_has_the_defaults():
             "m.yaml:2:21: drift.detectors[0]: 'adwn' is not known; did you mean `adwin`?",
         ),
         (
+            "model: m\ndrift: {detectors: [ddm]}",
+            "m.yaml:2:21: drift.detectors[0]: 'ddm' needs to know what it watches; write {name: ",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: fhddm, on: 'feature:a'}]}",
+            "m.yaml:2:39: drift.detectors[0].on: fhddm counts errors (0 right, 1 wrong); write `on",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: scores}]}",
+            "m.yaml:2:39: drift.detectors[0].on: 'scores' is no signal; did you mean `score`?",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {alfa: 0.1}}]}",
+            "m.yaml:2:61: drift.detectors[0].params.alfa: unknown key; did you mean `alpha`?",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {alpha: 0}}]}",
+            "m.yaml:2:62: drift.detectors[0].params.alpha: 0 is out of range; write one like 0.005",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {stat_size: 60}}]}",
+            "m.yaml:2:54: drift.detectors[0].params: stat_size 60 is not within half of window 100",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, opens: 'true'}]}",
+            "m.yaml:2:53: drift.detectors[0].opens: expected true or false, without quotes",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: ddm, on: error}, {name: ddm, on: error}]}",
+            "m.yaml:2:45: drift.detectors[1]: ddm stands on error twice; remove one",
+        ),
+        (
+            "model: m\nfeatures: [pay]\ndrift: {detectors: [{name: adwin, on: 'feature:pya'}]}",
+            "m.yaml:3:39: drift.detectors[0].on: 'pya' is not among `features`; did you mean",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: adwin, on: residual}]}\ntask: multiclass",
+            "m.yaml:2:39: drift.detectors[0].on: classes have no residual (task multiclass); write",
+        ),
+        (
             "model: m\nmetrics: [cost]",
             "m.yaml:2:11: metrics[0]: 'cost' needs its numbers; write {name: cost, fn: 500, fp: 5}",
         ),
