@@ -15,15 +15,15 @@ from detectors.reference import (
     Bins,
     CategoricalProfile,
     FeatureProfile,
+    HourlyProfile,
     ReferenceProfile,
     UnsupportedProfile,
 )
+from detectors.served import ATTRIBUTION, LATENCY, influences, served_profiles
 from detectors.spec import MonitorSpec
 from driftline.rules import iso_ms
 
 ERROR: Final = "error"
-SCORE: Final = "score"
-PREDICTION: Final = "prediction"
 WEAK_BELOW: Final = 5_000
 """Rows of a reference below which what is said of it carries a badge."""
 _TOLERANCE: Final = 0.001
@@ -39,12 +39,16 @@ class Plan:
         rates: 0/1 signals of prediction rows, by kind and feature.
         log_c: threshold by signal name.
         sizes: signal -> rows of its reference.
+        hourly: signal -> its profile by hour of day, where the reference is long enough.
+        influence: signal of a feature -> its share of all attribution in the reference.
     """
 
     binned: Mapping[str, BinnedProfile] = field(default_factory=dict)
     rates: tuple[tuple[str, str, Rate], ...] = ()
     log_c: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    hourly: Mapping[str, HourlyProfile] = field(default_factory=dict)
+    influence: Mapping[str, float] = field(default_factory=dict)
 
 
 def feature_signal(feature: str) -> str:
@@ -59,19 +63,18 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     """
     values = {feature_signal(name): profile.features[name] for name in features}
     watched = {name: p for name, each in values.items() if (p := _whole(each, profile.n))}
-    outputs = {
-        name: p
-        for name, each in ((PREDICTION, profile.prediction), (SCORE, profile.score))
-        if each is not None and (p := _whole(each, profile.n))
-    }
+    served = served_profiles(profile)
+    outputs = {name: p for name, each in served.items() if (p := _whole(each, profile.n))}
+    attributions = [name for name in outputs if name.startswith(ATTRIBUTION)]
+    latency = [name for name in outputs if name == LATENCY]
     rates = tuple(
         rate for name in features for rate in _rates(name, profile.features[name], profile.n)
     )
     families = {
         "performance": [ERROR],
-        "scores": sorted(outputs),
-        "features": sorted(watched),
-        "operations": [rate.name for _, _, rate in rates],
+        "scores": sorted(outputs.keys() - {*attributions, LATENCY}),
+        "features": sorted([*watched, *attributions]),
+        "operations": [*latency, *(rate.name for _, _, rate in rates)],
     }
     share = weights(families)
     binned = outputs | watched
@@ -83,7 +86,9 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
         )
         for name in share
     }
-    return Plan(binned, rates, log_c, {name: p.n + p.missing for name, p in binned.items()})
+    sizes = {name: p.n + p.missing for name, p in binned.items()}
+    influence = {feature_signal(name): share for name, share in influences(profile).items()}
+    return Plan(binned, rates, log_c, sizes, profile.hourly, influence)
 
 
 def _whole(profile: FeatureProfile, rows: int) -> BinnedProfile | None:

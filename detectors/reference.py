@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from detectors.spec import Task
 from driftline.errors import CheckpointError, UnknownVersion
 
-FORMAT = 1
+FORMAT: Final = 2
+_READ: Final = (1, 2)
+_SINCE_2: Final = ("attributions", "attributions_beyond", "hourly", "latency")
+"""Parts that profiles of format 1 do not have, nor their hashes."""
 MISSING: Final = 255
 """Code of a row without the feature."""
 CHANGED: Final = 254
@@ -105,8 +108,31 @@ class CalibrationProfile(Struct, frozen=True, kw_only=True):
     order: tuple[float, ...]
 
 
+class AttributionProfile(Struct, frozen=True, kw_only=True):
+    """Attributions of one feature as served; `weight`: mean of their absolute values."""
+
+    values: NumericProfile
+    weight: float
+
+
+class HourlyProfile(Struct, frozen=True, kw_only=True):
+    """A signal by hour of day (UTC), where the reference is long enough to have one.
+
+    `counts`: 24 rows; in each, reference rows per code of `Bins`, then those without a value.
+    `phi`: serial correlation that the hours do not explain.
+    """
+
+    counts: tuple[tuple[int, ...], ...]
+    phi: float = 1.0
+    phi_block: int = 0
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True):
-    """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time."""
+    """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time.
+
+    `attributions`: by feature, of the 50 that weigh most; `attributions_beyond`: how many more had
+    some. `hourly`: by signal, as alerts name it; empty where the reference is short.
+    """
 
     format: int = FORMAT
     model: str
@@ -123,11 +149,17 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     score: NumericProfile | None = None
     error: ErrorReference | None = None
     calibration: CalibrationProfile | None = None
+    latency: NumericProfile | None = None
+    attributions: dict[str, AttributionProfile] = {}
+    attributions_beyond: int = 0
+    hourly: dict[str, HourlyProfile] = {}
     hash: str = ""
 
     def sealed(self) -> ReferenceProfile:
         """The profile with its hash."""
-        bare = msgspec.structs.replace(self, hash="")
+        bare = msgspec.to_builtins(msgspec.structs.replace(self, hash=""))
+        if self.format == 1:
+            bare = {name: part for name, part in bare.items() if name not in _SINCE_2}
         digest = sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
         return msgspec.structs.replace(self, hash=digest)
 
@@ -144,7 +176,7 @@ def from_json(content: bytes) -> ReferenceProfile:
     """
     try:
         found = msgspec.json.decode(content)
-        if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
+        if isinstance(found, dict) and found.get("format", FORMAT) not in _READ:
             raise UnknownVersion(found["format"], "reference profile")
         profile = msgspec.convert(found, ReferenceProfile)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

@@ -56,6 +56,7 @@ class Roster:
     """
 
     wanted: Collection[str] | None = None
+    prefixes: Collection[str] = PREFIXES
     names: list[str] = field(default_factory=list)
     since: list[int] = field(default_factory=list)
     index: dict[str, int] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Roster:
         """Features that are not on the roster and have a value here, with the rows that do."""
         found: dict[str, NDArray[np.bool_]] = {}
         for key, column in frame.columns.items():
-            if key[:2] not in PREFIXES or key[2:] in self.index:
+            if key[:2] not in self.prefixes or key[2:] in self.index:
                 continue
             name = key[2:]
             if self.wanted is not None and name not in self.wanted:

@@ -18,6 +18,7 @@ from detectors.bank.alternatives import adaptive, adaptive_radius, bets
 from detectors.bank.evidence import Evidence
 from detectors.bank.labels import Ints, Signal
 from detectors.bank.life import FEWEST, WINDOW, Effect, Judge, Life, Turn
+from detectors.bank.season import expected_counts
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.reference import Codes
 
@@ -156,7 +157,7 @@ class Block:
             current = self._counts_of(at, held[self.at[at], start:stop])
             of_hour = None if hours is None else hours[start:stop]
             signal = self.signals[at]
-            before = _reference(signal, of_hour)
+            before = expected_counts(signal.counts, of_hour)
             excess = excess_psi(before, current, phi=signal.phi)
             return Effect(excess, stop - start, excess >= limit, _most(signal, before, current))
 
@@ -254,14 +255,3 @@ def _most(signal: Signal, before: Floats, current: Ints) -> str:
     p, q = p / p.sum(), q / q.sum()
     at = int(np.argmax((q - p) * np.log(q / p)))
     return f"{'more' if q[at] > p[at] else 'less'} {signal.names[at]}"
-
-
-def _reference(signal: Signal, hours: Hours | None) -> Floats:
-    """Reference rows per label, of the hours that the current rows have."""
-    if hours is None or len(signal.counts) == 1:
-        whole: Floats = signal.counts.sum(axis=0).astype(np.float64)
-        return whole
-    share = np.bincount(hours, minlength=len(signal.counts)) / max(len(hours), 1)
-    of_hour = signal.counts / np.maximum(signal.counts.sum(axis=1, keepdims=True), 1)
-    mixed: Floats = (share @ of_hour) * signal.n
-    return mixed
