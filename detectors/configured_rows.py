@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from detectors.configured import FEATURE, Configured, chosen, restore
 from detectors.findings import Finding
 from detectors.frame import Frame
+from detectors.moved import kind_of
 from detectors.ranked import About, Ranked, Ranking, finding
 from detectors.reference import CHANGED, Codes
 from detectors.ring import History
 from detectors.spec import MonitorSpec
 from detectors.windows import Detection
-from driftline.alerts import Kind
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -59,7 +59,9 @@ class ConfiguredRows:
             ranked = Ranked(history, ranking, shape=detector.detector.takes == SHAPE)
             changes = [begin + at for at in fired]
             for verdict in detector.follow(ranked, begin, begin + frame.n, changes):
-                about = About(_name(signal), signal, _kind(signal), detector.reference)
+                about = About(
+                    signal.removeprefix(FEATURE), signal, kind_of(signal), detector.reference
+                )
                 yield finding(ranked, verdict, about, frame, verdict.row - begin)
 
     @property
@@ -84,11 +86,3 @@ def _feed(detector: Configured, ranking: Ranking, codes: Codes) -> list[int]:
     """The positions at which it fired; rows without a value are left out."""
     rows = np.flatnonzero(codes < CHANGED)
     return [int(rows[at]) for at in detector.update(ranking.ticks[codes[rows]])]
-
-
-def _name(signal: str) -> str:
-    return signal.removeprefix(FEATURE)
-
-
-def _kind(signal: str) -> Kind:
-    return "feature_drift" if signal.startswith(FEATURE) else "prediction_drift"

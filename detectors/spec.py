@@ -50,7 +50,7 @@ class DetectorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A detector of `detectors.registry.DETECTORS` and the signals it runs on.
 
     Attributes:
-        on: `error`, `residual`, `score`, `prediction`, `feature:NAME`, or `feature:*` for all.
+        on: `error`, `residual`, `score`, `prediction`, `latency`, `feature:NAME`, or `feature:*`.
         opens: whether it may open alerts, beside being counted and shown.
         params: those of its settings that are not its defaults.
     """

@@ -14,7 +14,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 TASKS: tuple[str, ...] = get_args(Task)
 DETECTOR_NAMES = SHORT
-SIGNALS = ("error", "residual", "score", "prediction")
+SIGNALS = ("error", "residual", "score", "prediction", "latency")
 """What a configured detector may be on, beside `FEATURE_PATTERN`."""
 FEATURE_PATTERN = "^feature:.+$"
 """A feature by name, or `feature:*` for all of them."""

@@ -123,6 +123,7 @@ BAD = [
     "model: m\nremediation: [{on: {kind: drift}, do: x}]",
 ]  # fmt: skip
 ONLY_THE_CHECKER = [
+    "model: m\nwindows: {size: 5h}\nthresholds: [{metric: mae, above: 1, relative: last_week}]",
     "model: m\nwindows: {size: 10ms}",
     "model: m\nreference: gone.json",
     'model: m\nclasses: {a: ["1"], b: ["1"]}',

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
+from detectors.reference_builder import build
 from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
+from tests.monitored import SUBJECT, classifier, frames
 
 FULL = """\
 # yaml-language-server: $schema=...
@@ -318,3 +320,25 @@ def test_monitors_survive_a_checkpoint_and_equal_ones_are_equal_bytes(tmp_path: 
     assert again == monitors
     assert again.encode() == load(tmp_path).encode()
     assert Monitors.decode(b"") == Monitors()
+
+
+def test_a_threshold_that_its_reference_cannot_answer_is_noted(tmp_path: Path):
+    rows = [row for row in classifier(1, 300, hostile=False) if row.kind == "prediction"]
+    reference = build(SUBJECT, frames(rows), MonitorSpec(model="m"))
+    (tmp_path / "m.json").write_bytes(reference.to_json())
+    text = (
+        "model: m\nreference: m.json\nthresholds:\n"
+        "  - {metric: recall, below: 0.1, relative: reference}\n"
+        "  - {metric: 'missing_rate:gone', above: 0.1, relative: reference}\n"
+        "  - {metric: 'missing_rate:amount', above: 0.1, relative: reference}\n"
+        "  - {metric: cost, above: 5}\n"
+    )
+    report = inspect([write(tmp_path, text)])
+    assert report.problems == []
+    found = [(note.line, note.path, note.text) for note in report.notes]
+    no_labels = "recall: the reference has no labels; the first 5,000 will tell"
+    assert found[0] == (4, "thresholds[0]", no_labels)
+    assert found[1] == (5, "thresholds[1]", "missing_rate:gone: the reference has no such feature")
+    assert found[2][:2] == (7, "thresholds[3]")
+    assert "only if `metrics` names it" in found[2][2]
+    assert len(found) == 3
