@@ -16,15 +16,18 @@ from detectors.episodes import Episodes, Moment
 from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.levels import Levels
-from detectors.moved import SLIGHT, Moved, moved_finding, rate_finding, shift_finding
+from detectors.moved import SLIGHT, Moved, moved_finding, shift_finding
+from detectors.moved_rates import rate_finding
 from detectors.plan import WEAK_BELOW, Plan, feature_signal
 from detectors.reference import CHANGED, MISSING, Bins, Codes
 from detectors.ring import History
-from detectors.served import LATENCY, Outputs
+from detectors.served import LATENCY, NEW, NEW_FEATURES, Outputs
 from detectors.windows import Detection
 
 Ints: TypeAlias = NDArray[np.int64]
 
+_NAMED: Final = 3
+"""New features that alerts name."""
 OPENS: Final = "srbins"
 OPENS_RATE: Final = "srbinary"
 
@@ -34,7 +37,7 @@ class BankedRows:
 
     def __init__(self, plan: Plan, features: Sequence[str]) -> None:
         self.plan = plan
-        self.outputs = Outputs(plan.binned)
+        self.outputs = Outputs(plan.binned, features, plan.texts)
         names = [feature_signal(name) for name in features] + list(self.outputs.bins)
         self.at = {name: at for at, name in enumerate(names)}
         found = [_signal(plan, n, at) for n, at in self.at.items() if n in plan.binned]
@@ -45,12 +48,18 @@ class BankedRows:
         self.by_name = {rate.name: rate for _, _, rate in plan.rates}
         self.episodes, self.rate_episodes = Episodes(), Episodes()
         self.level_of_open = Levels(self.signals, plan.log_c, self.bank.tick)
-        index = [(kind, self.at[feature_signal(name)]) for kind, name, _ in plan.rates]
-        self._rows = np.array([at for _, at in index], dtype=np.intp)
-        self._amiss = np.array([self._code(kind, names[at]) for kind, at in index], dtype=np.uint8)
+        self._news: list[tuple[int, str]] = []
+        """The first rows with a feature that is not known, and its name."""
+        last = len(names)  # after the signals comes whether a row has such a feature
+        rows = [self.at.get(feature_signal(name), last) for _, name, _ in plan.rates]
+        self._rows = np.array(rows, dtype=np.intp)
+        codes = [self._code(kind, feature_signal(name)) for kind, name, _ in plan.rates]
+        self._amiss = np.array(codes, dtype=np.uint8)
 
     def _code(self, kind: str, signal: str) -> int:
         """The bin code that a rate counts."""
+        if kind == NEW_FEATURES:
+            return NEW
         if kind == "unseen":
             return len(Bins(self.plan.binned[signal]).counts) - 1
         return MISSING if kind == "missing" else CHANGED
@@ -75,10 +84,23 @@ class BankedRows:
             yield from self._moves(name, frame, history, begin, begin + frame.n)
         if not len(self._rows):
             return
+        self._note_news(frame, begin)
         bits = fresh[self._rows] == self._amiss[:, None]
         turns = self.rates.step(bits)
         for moment in self.rate_episodes.follow(turns, ts, begin):
             yield from self._rate(moment, frame, history, begin, detections)
+
+    def _note_news(self, frame: Frame, begin: int) -> None:
+        if len(self._news) >= _NAMED or NEW_FEATURES not in self.by_name:
+            return
+        found = self.outputs.unknown(frame).items()
+        known = {name for _, name in self._news}
+        firsts = [
+            (begin + int(np.argmax(mask)), name)
+            for name, mask in found
+            if name not in known and mask.any()
+        ]
+        self._news += sorted(firsts)[: _NAMED - len(self._news)]
 
     def _shift(
         self,
@@ -143,8 +165,10 @@ class BankedRows:
         at = list(self.by_name).index(moment.signal)
         codes = history.of("codes", moment.first, moment.row + 1)[self._rows[at]]
         hits = int(np.count_nonzero(codes == self._amiss[at]))
+        names = [name for row, name in self._news if row <= moment.row]
         finding = rate_finding(
             moment, rate, (hits, len(codes)), self.plan.log_c[moment.signal],
+            names if moment.signal == NEW_FEATURES else (),
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
         )  # fmt: skip
@@ -170,6 +194,7 @@ class BankedRows:
             "rates": self.rates.dump(),
             "episodes": self.episodes.dump(),
             "rate_episodes": self.rate_episodes.dump(),
+            "news": [list(seen) for seen in self._news],
             "levels": self.level_of_open.dump(),
         }
 
@@ -181,6 +206,7 @@ class BankedRows:
         self.rates.retune(self.plan.log_c)
         self.episodes = Episodes.load(dumped["episodes"])
         self.rate_episodes = Episodes.load(dumped["rate_episodes"])
+        self._news = [(row, name) for row, name in dumped.get("news", [])]
         self.level_of_open.restore(dumped.get("levels", {}))
 
 

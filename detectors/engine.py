@@ -33,6 +33,7 @@ from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
 from detectors.order_key import order
+from detectors.percentiles import buckets_of
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
@@ -292,7 +293,8 @@ def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRo
     learning.rows.append(replace(rows, columns=kept))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
     seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
-    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), classes, seen)
+    ts, arrival = rows.ints("ts"), rows.ints("arrival")
+    return PredictionRows(ts, arrival, classes, seen, latency=buckets_of(rows))
 
 
 def _is_reference(state: MonitorState, name: str) -> bool:
@@ -351,4 +353,4 @@ def _watch(
     classes = None
     if state.decision.task != "regression":
         classes = state.table.of_predictions(rows)
-    return PredictionRows(ts, arrival, classes, observed)
+    return PredictionRows(ts, arrival, classes, observed, latency=buckets_of(rows))

@@ -1,4 +1,4 @@
-"""What the bank found, as findings: how far a distribution or a rate moved, and what moved."""
+"""What the bank found, as findings: how far a distribution moved, and what moved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.bank import Rate, Signal, expected_counts
+from detectors.bank import Signal, expected_counts
 from detectors.classes import Key
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.episodes import Moment
@@ -24,6 +24,7 @@ from detectors.findings import (
 from detectors.levels import Move
 from detectors.reference import CHANGED, Bins, Codes, NumericProfile
 from detectors.served import ATTRIBUTION, LATENCY
+from detectors.texts import LENGTH, TOKENS
 from driftline.alerts import Contributor, DetectorRef, Kind, Severity, Statistic
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -31,8 +32,6 @@ Ints: TypeAlias = NDArray[np.int64]
 SLIGHT, STRONG = 0.06, 0.25
 """Excess PSI of a normal signal that shifts by a quarter and by half a standard deviation."""
 _CONTRIBUTORS: Final = 3
-_SEVERE_RATE: Final = 0.1
-"""A share of rows amiss beyond the reference's that is critical."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,8 @@ def kind_of(signal: str) -> Kind:
         return "latency"
     if signal.startswith(ATTRIBUTION):
         return "attribution_drift"
-    return "feature_drift" if signal.startswith("feature:") else "prediction_drift"
+    features = ("feature:", LENGTH, TOKENS)
+    return "feature_drift" if signal.startswith(features) else "prediction_drift"
 
 
 def _called(signal: str) -> str:
@@ -141,6 +141,10 @@ def _called(signal: str) -> str:
         return "latency in ms"
     if signal.startswith(ATTRIBUTION):
         return f"influence of {short(signal.removeprefix(ATTRIBUTION), 50)}"
+    if signal.startswith(LENGTH):
+        return f"length of {short(signal.removeprefix(LENGTH), 50)}"
+    if signal.startswith(TOKENS):
+        return f"share of known words in {short(signal.removeprefix(TOKENS), 50)}"
     return short(signal.removeprefix("feature:"), 50)
 
 
@@ -177,7 +181,7 @@ def shift_finding(
             f"{name}: {what} since {clock_text(moment.since)}, reference {before}; "
             f"excess PSI {moved.excess:.2f}"
         )
-        summary += _sureness(moment)
+        summary += sureness(moment)
     if influence is not None and not over:
         summary += f"; {influence:.0%} of the influence"
     if weak is not None:
@@ -243,7 +247,7 @@ def moved_finding(
     )
 
 
-def _sureness(moment: Moment) -> str:
+def sureness(moment: Moment) -> str:
     """How sure an opening is, in words; what is open is not told again."""
     if moment.turn is None or moment.state != "opened":
         return ""
@@ -263,52 +267,4 @@ def _statistic(moment: Moment, moved: Moved) -> Statistic:
         baseline=0.0,
         effect_size=moved.excess,
         sample_size=moved.n,
-    )
-
-
-def rate_finding(
-    moment: Moment,
-    rate: Rate,
-    hits: tuple[int, int],
-    threshold: float,
-    *,
-    key: Key,
-    arrival: int,
-    ts: int,
-) -> Finding:
-    """A rate that left its tolerance, or is back; arguments as of `shift_finding`.
-
-    `hits`: (rows amiss, rows) of the evidence. It is critical where a tenth of the rows more than
-    in the reference are amiss, which no model was trained for.
-    """
-    over = moment.state == "closed"
-    now, before = hits[0] / max(hits[1], 1), rate.hits / max(rate.n, 1)
-    kind, _, feature = moment.signal.partition(":")
-    words = {"missing": "missing", "type_changed": "of another type", "unseen": "never seen before"}
-    what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
-    summary = f"{what}, as in the reference again ({before:.1%})"
-    if not over:
-        summary = f"{what} since {clock_text(moment.since)}, reference {before:.1%}"
-        summary += _sureness(moment)
-    low, high = rate.limits
-    severity: Severity = "critical" if now - before >= _SEVERE_RATE else "warning"
-    return Finding(
-        state="recovered" if over else "changed",
-        kind="data_quality",
-        signal=moment.signal,
-        key=key,
-        arrival=arrival,
-        ts=ts,
-        change_point=moment.since,
-        severity="info" if over else severity,
-        detector=DetectorRef("srbinary", {"log_threshold": round(threshold, 6)}),
-        statistic=Statistic(
-            name="rate",
-            value=now,
-            threshold=low if now < before else high,
-            baseline=before,
-            effect_size=now - before,
-            sample_size=hits[1],
-        ),
-        summary=short(summary, 200),
     )

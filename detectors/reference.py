@@ -23,7 +23,9 @@ from driftline.errors import CheckpointError, UnknownVersion
 
 FORMAT: Final = 2
 _READ: Final = (1, 2)
-_SINCE_2: Final = ("attributions", "attributions_beyond", "hourly", "latency", "metrics")
+_SINCE_2: Final = (
+    *("attributions", "attributions_beyond", "hourly", "latency", "metrics", "texts"),
+)
 """Parts that profiles of format 1 do not have, nor their hashes."""
 MISSING: Final = 255
 """Code of a row without the feature."""
@@ -115,6 +117,17 @@ class AttributionProfile(Struct, frozen=True, kw_only=True):
     weight: float
 
 
+class TextProfile(Struct, frozen=True, kw_only=True):
+    """A feature of free text: its length, and the share of tokens that were known before.
+
+    `known`: base64 of 65,536 bits, those of the hashes of known tokens.
+    """
+
+    length: NumericProfile
+    tokens: NumericProfile | None = None
+    known: str = ""
+
+
 class HourlyProfile(Struct, frozen=True, kw_only=True):
     """A signal by hour of day (UTC), where the reference is long enough to have one.
 
@@ -132,7 +145,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
 
     `metrics`: of its outcomes, all that have a value; empty where it was built without labels.
     `attributions`: by feature, of the 50 that weigh most; `attributions_beyond`: how many more had
-    some. `hourly`: by signal, as alerts name it; empty where the reference is short.
+    some. `texts`: features of free text. `hourly`: by signal, as alerts name it; empty where the
+    reference is short.
     """
 
     format: int = FORMAT
@@ -154,6 +168,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     latency: NumericProfile | None = None
     attributions: dict[str, AttributionProfile] = {}
     attributions_beyond: int = 0
+    texts: dict[str, TextProfile] = {}
     hourly: dict[str, HourlyProfile] = {}
     hash: str = ""
 

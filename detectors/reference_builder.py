@@ -38,6 +38,7 @@ from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
 from detectors.summary import measure, numbers
 from detectors.tallies import TOTAL_CAP, empty_tally
+from detectors.texts import text_profiles
 from driftline.rules import rfc3339
 from driftline.subject import Subject
 
@@ -105,6 +106,7 @@ def profile_of(
     """The sealed profile of prediction rows whose task and features are settled."""
     ts = predictions.ints("ts")
     ordered = predictions.take(np.argsort(ts, kind="stable"))
+    profiles = {name: _feature(name, ordered) for name in sorted(features)}
     attributions, beyond = attribution_profiles(ordered)
     profile = ReferenceProfile(
         model=subject.model,
@@ -116,13 +118,14 @@ def profile_of(
         task=decision.task,
         positive=decision.positive,
         classes=decision.classes,
-        features={name: _feature(name, ordered) for name in sorted(features)},
+        features=profiles,
         prediction=_prediction(ordered, decision, spec),
         score=_score(ordered, decision, spec),
         error=error,
         latency=latency_profile(ordered),
         attributions=attributions,
         attributions_beyond=beyond,
+        texts=text_profiles(ordered, profiles),
     )
     hourly = hourly_profiles(profile, ordered, decision, aliases_of(spec.classes))
     return msgspec.structs.replace(profile, hourly=hourly).sealed()

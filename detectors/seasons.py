@@ -25,6 +25,7 @@ from detectors.reference import (
 )
 from detectors.served import Outputs, served_profiles
 from detectors.signals import Measure
+from detectors.texts import TOKENS
 
 _DAY_MS: Final = 86_400_000
 
@@ -51,8 +52,11 @@ def hourly_profiles(
         if not isinstance(feature, UnsupportedProfile):
             codes = Measure(name, feature).codes(rows.columns, rows.n)
             found[f"feature:{name}"] = _hourly(feature, codes, hours)
-    outputs = Outputs(served_profiles(profile))
-    for name, codes in zip(outputs.bins, outputs.codes(rows, decision, aliases), strict=True):
+    outputs = Outputs(served_profiles(profile), texts=profile.texts)
+    served = outputs.codes(rows, decision, aliases)[:-1]
+    for name, codes in zip(outputs.bins, served, strict=True):
+        if name.startswith(TOKENS):
+            continue  # its profile is of half the rows
         found[name] = _hourly(outputs.bins[name].profile, codes, hours)
     return found
 

@@ -17,6 +17,7 @@ from detectors.estimate import Estimate, undefined
 from detectors.estimated import Calibration, surprise
 from detectors.expectation import Expectation
 from detectors.feed import TICKS
+from detectors.percentiles import percentiles
 from detectors.performance.confusion import PAIR_SHIFT, view
 from detectors.performance.deviations import Deviations
 from detectors.quality.missing import missing_rate
@@ -241,6 +242,9 @@ def _signals(
         shown = sorted((table.names[code], n) for code, n in window.classes.items())
         if shown:
             signals["prediction"] = {f"class:{name}": float(n) for name, n in shown}
+    served = int(window.latency.sum())
+    if served:
+        signals["latency"] = {"n": float(served), **percentiles(window.latency)}
     for detector, found in sorted(window.detections.items()):
         for signal, n in sorted(found.items()):
             signals.setdefault(signal, {})[detector] = float(n)

@@ -22,6 +22,7 @@ from detectors.plan import Plan, plan_of
 from detectors.reference import ReferenceProfile
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
+from detectors.texts import LENGTH, TOKENS
 from driftline.errors import UsageError
 from driftline.rules import iso_ms
 from driftline.subject import Subject
@@ -145,11 +146,13 @@ def _families(split: Plan, spec: MonitorSpec) -> dict[str, int]:
     rates: dict[str, int] = {}
     for kind, _, _ in split.rates:
         rates[kind] = rates.get(kind, 0) + 1
+    texts = sum(name.startswith((LENGTH, TOKENS)) for name in split.binned)
     kinds = Counter(kind_of(name) for name in split.binned)
     families = {
         "error": sum(name not in split.binned for name in split.log_c) - len(split.rates),
         "prediction and score": kinds["prediction_drift"],
-        "feature values": kinds["feature_drift"],
+        "feature values": kinds["feature_drift"] - texts,
+        "texts": texts,
         "attributions": kinds["attribution_drift"],
         "latency": kinds["latency"],
         **{kind.replace("_", " "): n for kind, n in rates.items()},

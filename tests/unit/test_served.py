@@ -180,6 +180,44 @@ def test_of_features_with_attributions_no_more_are_kept_than_features_are() -> N
     assert state.learning.attributions.over_cap == 10 * 300
 
 
+def test_a_feature_that_the_reference_does_not_have_is_news_and_named() -> None:
+    more = rows(3_000, 2, 6_000)
+    seen = np.arange(more.n) >= 1_000
+    more.columns["x:device"] = Column(np.ones(more.n), seen)
+    more.columns["c:agent"] = Column(np.zeros(more.n, np.uint32), seen, ["curl"])
+    _, alerts = watch(rows(6_000, 1), more, size=1_234)
+    [alert] = alerts
+    assert (alert.kind, alert.signal, alert.severity) == (
+        "data_quality",
+        "new_features",
+        "critical",
+    )
+    assert "of rows with features that the reference does not have (agent, device)" in alert.summary
+    _, apart = watch(rows(6_000, 1), more, size=100)
+    assert apart == alerts
+
+
+def test_a_feature_that_vanished_changed_type_or_left_its_range_is_news() -> None:
+    after = rows(3_000, 2, 6_000)
+    gone = without(after, "x:amount")
+    typed = without(after, "x:amount")
+    typed.columns["c:amount"] = Column(np.zeros(after.n, np.uint32), None, ["12.5"])
+    far = rows(3_000, 2, 6_000)
+    beyond = np.random.default_rng(1).random(far.n) < 0.05
+    far.columns["x:amount"] = float_column(np.where(beyond, 99.0, far.columns["x:amount"].data))
+    found = [{a.signal for a in watch(rows(6_000, 1), frame)[1]} for frame in (gone, typed, far)]
+    assert found[0] >= {"missing:amount", "feature:amount"}
+    assert found[1] >= {"type_changed:amount", "feature:amount"}
+    assert found[2] == {"feature:amount"}
+
+
+def test_features_that_nobody_wants_watched_are_no_news() -> None:
+    profile = build(SUBJECT, [rows(6_000, 1)], SPEC)
+    assert any(kind == "new_features" for kind, _, _ in plan_of(profile, ["amount"], SPEC).rates)
+    wanted = msgspec.structs.replace(SPEC, features=("amount",))
+    assert not any(kind == "new_features" for kind, _, _ in plan_of(profile, [], wanted).rates)
+
+
 def test_a_profile_of_format_1_is_read_and_its_hash_holds() -> None:
     content = (Path(__file__).parent / "profile_format_1.json").read_bytes()
     profile = from_json(content)
