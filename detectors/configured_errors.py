@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -109,9 +109,10 @@ class ConfiguredErrors:
                 row = verdict.row - begin
                 place = Place(key_of(row), int(arrival[row]), int(ts[row]))
                 if isinstance(held, ResidualSignal):
-                    yield residual_finding(held, verdict, detector.reference, place)
+                    found = residual_finding(held, verdict, detector.reference, place)
                 else:
-                    yield finding(held, verdict, detector.reference, place)
+                    found = finding(held, verdict, detector.reference, place)
+                yield replace(found, configured=True)
 
     @property
     def cold_starts(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -62,7 +63,8 @@ class ConfiguredRows:
                 about = About(
                     signal.removeprefix(FEATURE), signal, kind_of(signal), detector.reference
                 )
-                yield finding(ranked, verdict, about, frame, verdict.row - begin)
+                found = finding(ranked, verdict, about, frame, verdict.row - begin)
+                yield replace(found, configured=True)
 
     @property
     def cold_starts(self) -> int:

@@ -40,7 +40,7 @@ from detectors.reference_builder import profile_of
 from detectors.scoring import main_scores
 from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
-from detectors.spec import MonitorSpec, config_hash
+from detectors.spec import MonitorSpec
 from detectors.state import Learning, MonitorState
 from detectors.summary import summarise
 from detectors.thresholds import Known, Thresholds
@@ -61,7 +61,7 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         table=ClassTable(aliases_of(spec.classes)),
         roster=Roster(spec.features),
         concept=Concept(spec.warmup, None),
-        policy=PolicyState(subject, config_hash(spec)),
+        policy=PolicyState.new(subject, spec),
         thresholds=Thresholds(spec),
         guess=Guess.of(spec),
         baseline=Baseline(spec.warmup),

@@ -99,6 +99,8 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`adwin`: the ADWIN that runs on every signal may open alerts beside the bank."""
     configured: tuple[DetectorSpec, ...] = ()
     """Further detectors; one that names a feature goes before the same one on `feature:*`."""
+    cool_down_ms: int | None = None
+    """After its end, in event time, an incident that is told again goes on; None: one window."""
     thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[MetricSpec, ...] | None = None
     """What to compute; None: the defaults of the task."""

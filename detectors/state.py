@@ -233,7 +233,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         table=ClassTable.load(dumped["table"], aliases),
         roster=roster,
         concept=concept,
-        policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
+        policy=PolicyState.load(dumped["policy"], subject, spec),
         thresholds=Thresholds.load(dumped["thresholds"], spec),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),

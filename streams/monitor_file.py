@@ -200,6 +200,9 @@ class _Reader:
         fields = self.document.mapping(node, KEYS["alerts"])
         if "notify" in fields:
             self.document.strings(fields["notify"])
+            self._note(node, "alerts")
+        if "cool_down" in fields:
+            self._keep("cool_down_ms", self.document.duration(fields["cool_down"], least_ms=0))
 
 
 def read(document: Document, folder: Path) -> MonitorFile | None:

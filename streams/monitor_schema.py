@@ -92,7 +92,7 @@ def monitor_schema() -> Schema:
                 "description": "`warmup 5000` (rows), or a profile of `driftline reference build`.",
                 "default": "warmup 5000",
             },
-            "alerts": _mapping("alerts", {"notify": _texts()}, "Not in force yet."),
+            "alerts": _alerts(),
             "remediation": _list(_remediation()),
         },
         required=("model",),
@@ -146,6 +146,14 @@ def _labels() -> Schema:
             _mapping("labels", {"horizon": horizon, "sample": sample}),
         ]
     }
+
+
+def _alerts() -> Schema:
+    cool_down = _DURATION | {
+        "description": "After its end an incident that is told again goes on; absent: one window.",
+    }
+    notify = _texts() | {"description": "Not in force yet."}
+    return _mapping("alerts", {"notify": notify, "cool_down": cool_down})
 
 
 def _fairness() -> Schema:

@@ -77,7 +77,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "drift": ("false_alarms", "detectors"),
     "drift.detectors": ("name", "on", "opens", "params"),
-    "alerts": ("notify",),
+    "alerts": ("notify", "cool_down"),
     "remediation": (
         "on", "do", "mode", "name", "limit", "cool_down", "at_once", "max_traffic",
         "approve_within", "verify_within", "to", "with",
@@ -86,5 +86,5 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Keys of each mapping, by where it stands; "" is the file itself."""
 
-NOT_YET = ("fairness", "alerts")
+NOT_YET = ("fairness",)
 """Keys that are checked and kept, but do not change anything in this version."""

@@ -82,7 +82,7 @@ def test_each_alarms_at_a_change_and_opens_an_alert(name: str, signal: str, stre
     run = finished(stream)
     told = [f for f in run.findings if (f.detector.name, f.signal) == (name, signal)]
     told = [f for f in told if f.rule == "drift"]
-    _, alerts = policy.step(PolicyState(SUBJECT, "h"), told)
+    _, alerts = policy.step(PolicyState.new(SUBJECT, MonitorSpec(model="m")), told)
     change = START_MS + 1_200 * 1_000
     near = [a for a in alerts if abs((iso_ms(a.change_point or "") or 0) - change) < 60_000]
     assert near, [a.summary for a in alerts]

@@ -33,6 +33,7 @@ GOOD = [
     "model: m\nlabels: {horizon: 1.5h, sample: 0.1}",
     "model: m\nwindows: {size: 1 h}",
     "model: m\nfeatures: amount",
+    "model: m\nalerts: {cool_down: 2h}",
     "model: m\nreference: warmup 100",
     "model: m\nmetrics: [{name: recall}, {name: top_k, k: 3}]",
     "model: m\nmetrics: [{name: quantile_loss, quantile: 0.9}]",
@@ -119,6 +120,7 @@ BAD = [
     "model: m\nfairness: [{metrics: [demographic_parity]}]",
     "model: m\nfairness: [{group: a, tolerance: -1}]",
     "model: m\nalerts: {notfy: [a]}",
+    "model: m\nalerts: {cool_down: 2}",
     "model: m\nremediation: [{do: x}]",
     "model: m\nremediation: [{on: {kind: drift}, do: x}]",
 ]  # fmt: skip

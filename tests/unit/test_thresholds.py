@@ -96,7 +96,7 @@ def test_a_missing_rate_is_a_matter_of_data_quality():
 
 def test_revised_labels_retract_what_was_not_so():
     spec = MonitorSpec(model="m", thresholds=(Threshold(metric="accuracy", below=0.75),))
-    held, incidents, alerts = Thresholds(spec), PolicyState(Subject("m", "1"), "h"), []
+    held, incidents, alerts = Thresholds(spec), PolicyState.new(Subject("m", "1"), spec), []
     for at, value in enumerate([0.7, 0.74, 0.76]):
         found = held.take(window(0, accuracy=value), at, KNOWN)
         incidents, told = policy.step(incidents, found)
