@@ -70,6 +70,7 @@ class MonitorState:
         counters: exact counts since the subject began; see `COUNTERS`, and those of count frames.
         decision: task, positive class and classes; None while they are being learned.
         settled: the decision that a rebase keeps while it learns a new reference.
+        last_row: arrival of the last prediction or outcome, ms; 0: there was none.
         decided: order key of the row that decided the task; outcomes take effect after it.
         guess: the task while it is learned, and what scores are probabilities of.
         expectation: estimated performance; None without scores, and in the warm-up.
@@ -94,6 +95,7 @@ class MonitorState:
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
     settled: Decision | None = None
+    last_row: int = 0
     decided: Key = ()
     profile: ReferenceProfile | None = None
     features: Features | None = None
@@ -192,6 +194,7 @@ class MonitorState:
             "profile": None if self.profile is None else msgspec.to_builtins(self.profile),
             "counters": self.counters,
             "decision": None if self.decision is None else _dump_decision(self.decision),
+            "last_row": self.last_row,
             "settled": None if self.settled is None else _dump_decision(self.settled),
             "decided": list(self.decided),
             "windows": self.windows.dump(),
@@ -245,6 +248,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
+    state.last_row = dumped.get("last_row", 0)
     if dumped.get("settled") is not None:
         state.settled = Decision(**dumped["settled"])
     if dumped["expectation"] is not None:
