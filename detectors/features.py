@@ -4,48 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.api import Floats
 from detectors.banked import BankedRows
-from detectors.classes import Decision, row_key
+from detectors.classes import Decision
 from detectors.configured_rows import ConfiguredRows
-from detectors.feed import TICKS, RankFeed
-from detectors.findings import (
-    Z95,
-    Finding,
-    clock_text,
-    histogram,
-    severity_of_shift,
-    shift_text,
-    short,
-)
+from detectors.feed import RankFeed
+from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.plan import feature_signal, plan_of
-from detectors.ranked import Ranking
+from detectors.ranked import MEMORY, About, Ranked, Ranking, finding
 from detectors.reference import (
     CHANGED,
-    Bins,
     FeatureProfile,
     ReferenceProfile,
     UnsupportedProfile,
 )
-from detectors.ring import History, Ring
+from detectors.ring import Ring
 from detectors.signals import Measure, Observed
 from detectors.spec import MonitorSpec
-from detectors.watch import Verdict, Watch, mean_and_error
+from detectors.watch import Watch
 from detectors.windows import Detection
-from driftline.alerts import DetectorRef, Severity, Statistic
+from driftline.alerts import DetectorRef
 
 Ints: TypeAlias = NDArray[np.int64]
-
-MEMORY: Final = 2_000
-"""Rows that a recovery takes, and that evidence looks back over."""
-TOLERANCE: Final = 0.05
-"""How far a mean rank may be from the reference's; a shift by a fifth of a standard deviation."""
 
 
 @dataclass(slots=True)
@@ -54,48 +39,16 @@ class FeatureWatch:
 
     name: str
     measure: Measure
-    bins: Bins
-    phi: float
     feed: RankFeed
     watch: Watch
+    ranking: Ranking
 
     @property
-    def mean(self) -> float:
-        """Mean rank of the reference."""
-        counts, ranks = self.bins.counts, self.bins.ranks[: len(self.bins.counts)]
-        return float(np.dot(counts, ranks) / max(int(counts.sum()), 1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranks:
-    """One feature's ranks in the rows held, for its watch."""
-
-    history: History
-    at: int
-    feature: FeatureWatch
-    memory: int = MEMORY
-
-    def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Bin codes of rows start to stop, reaching back at most `memory`."""
-        held: NDArray[np.uint8] = self.history.of("codes", max(start, stop - MEMORY), stop)[self.at]
-        return held
-
-    def values(self, start: int, stop: int) -> tuple[Floats, Sequence[int]]:
-        """Ranks and row numbers of the rows that have one."""
-        codes = self.codes(start, stop)
-        rows = np.flatnonzero(codes < CHANGED)
-        first = self.history.held_from(max(start, stop - MEMORY))
-        return self.feature.measure.ticks[codes[rows]] / TICKS, (rows + first).tolist()
-
-    def deviates(self, values: Floats) -> bool:
-        """Beyond the tolerance by at least one standard error."""
-        mean, error = mean_and_error(values, self.feature.phi)
-        return abs(mean - self.feature.mean) - error > TOLERANCE
-
-    def is_back(self, values: Floats) -> bool:
-        """Within the tolerance."""
-        mean, _ = mean_and_error(values, self.feature.phi)
-        return abs(mean - self.feature.mean) <= TOLERANCE
+    def about(self) -> About:
+        """What its findings are about."""
+        adwin = self.feed.adwin
+        detector = DetectorRef(adwin.name, {**adwin.params, "mean_of": self.feed.size})
+        return About(self.name, feature_signal(self.name), "feature_drift", detector)
 
 
 class Features:
@@ -107,7 +60,7 @@ class Features:
         self.opens = "adwin" in spec.detectors
         self.measures = [Measure(name, profile.features[name]) for name in names]
         self.watched = [
-            (at, _feature_watch(name, profile.features[name], self.measures[at]))
+            (at, _feature_watch(at, name, profile.features[name], self.measures[at]))
             for at, name in enumerate(names)
             if not isinstance(profile.features[name], UnsupportedProfile)
         ]
@@ -117,7 +70,7 @@ class Features:
 
     def _rankings(self) -> dict[str, Ranking]:
         """What configured detectors may run on, by signal."""
-        found = {feature_signal(f.name): Ranking(at, f.bins, f.phi) for at, f in self.watched}
+        found = {feature_signal(f.name): f.ranking for _, f in self.watched}
         for name, bins in self.banked.outputs.bins.items():
             found[name] = Ranking(self.banked.at[name], bins, bins.profile.phi)
         return found
@@ -151,10 +104,10 @@ class Features:
                 detections.append(Detection(int(arrival[row]), int(ts[row]), signal, "adwin"))
             if not self.opens and feature_signal(feature.name) in self.banked.signals:
                 continue  # the bank alone opens alerts
-            ranks = _Ranks(history, at, feature)
+            ranks = Ranked(history, feature.ranking)
             changes = [begin + row for row in fired]
             for verdict in feature.watch.follow(ranks, begin, begin + frame.n, changes):
-                yield _finding(ranks, verdict, frame, verdict.row - begin)
+                yield finding(ranks, verdict, feature.about, frame, verdict.row - begin)
         yield from self.configured.step(frame, history, begin, detections)
 
     @staticmethod
@@ -209,10 +162,11 @@ class Features:
         return features
 
 
-def _feature_watch(name: str, profile: FeatureProfile, measure: Measure) -> FeatureWatch:
+def _feature_watch(at: int, name: str, profile: FeatureProfile, measure: Measure) -> FeatureWatch:
     assert not isinstance(profile, UnsupportedProfile)
     assert measure.bins is not None
-    return FeatureWatch(name, measure, measure.bins, profile.phi, RankFeed(profile.phi), Watch())
+    ranking = Ranking(at, measure.bins, profile.phi)
+    return FeatureWatch(name, measure, RankFeed(profile.phi), Watch(), ranking)
 
 
 def _ticks(observed: Observed, at: int) -> Ints:
@@ -220,46 +174,3 @@ def _ticks(observed: Observed, at: int) -> Ints:
     valid = observed.codes[at] < CHANGED
     ticks: Ints = observed.ticks[at]
     return ticks if valid.all() else ticks[valid]
-
-
-def _finding(ranks: _Ranks, verdict: Verdict, frame: Frame, row: int) -> Finding:
-    feature = ranks.feature
-    stop = verdict.row + 1
-    values, rows = ranks.values(verdict.split, stop)
-    mean, error = mean_and_error(values, feature.phi)
-    codes = ranks.codes(verdict.split, stop)
-    current = np.bincount(codes[codes < CHANGED], minlength=len(feature.bins.counts))
-    since = int(ranks.history.of("ts", rows[0], rows[0] + 1)[0])
-    changed = verdict.state == "changed"
-    severity: Severity = "info"
-    if changed:
-        severity = severity_of_shift(feature.bins.counts, current)
-    interval = (max(0.0, mean - Z95 * error), min(1.0, mean + Z95 * error))
-    name, moved = short(feature.name, 60), shift_text(feature.bins, current)
-    how_sure = f"mean rank {mean:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
-    told = f"reference {feature.mean:.2f}"
-    summary = f"{name} is as in the reference again: {moved}; {how_sure}, {told}"
-    if changed:
-        summary = f"{name} changed about {clock_text(since)}: {moved}; {how_sure}, {told}"
-    return Finding(
-        state=verdict.state,
-        kind="feature_drift",
-        signal=feature_signal(feature.name),
-        key=row_key(frame, row),
-        arrival=int(frame.ints("arrival")[row]),
-        ts=int(frame.ints("ts")[row]),
-        change_point=since,
-        severity=severity,
-        detector=DetectorRef("adwin", {**feature.feed.adwin.params, "mean_of": feature.feed.size}),
-        statistic=Statistic(
-            name="mean_rank",
-            value=mean,
-            threshold=feature.mean + (TOLERANCE if mean >= feature.mean else -TOLERANCE),
-            baseline=feature.mean,
-            effect_size=(mean - feature.mean) * 12**0.5,  # ranks are uniform: sd 1 / sqrt(12)
-            sample_size=len(values),
-            interval=interval,
-        ),
-        histogram=histogram(feature.bins, current),
-        summary=short(summary, 200),
-    )
