@@ -109,7 +109,12 @@ def test_a_shift_at_the_extreme_hour_is_found_within_hundreds_of_rows(long, hour
     began = MIDNIGHT_MS + (16 * 24 + hour) * 3_600_000
     told = np.datetime64(alerts[0].detected_at.removesuffix("Z"), "ms").astype(np.int64)
     assert 0 < (told - began) / 15_000 < 600
-    assert alerts[0].statistic.effect_size < 0.6
+
+
+def test_an_effect_is_measured_against_the_hours_of_its_rows(long) -> None:
+    crest = watch(long, cycle(0.15, 3, first_day=16, at=5, shift=0.5), size=32)[-1]
+    assert crest.signal == "feature:load"
+    assert 0.1 < crest.statistic.effect_size < 0.6, "against the whole day it would be above 1"
 
 
 def test_a_flat_profile_is_blind_to_it(long) -> None:

@@ -185,7 +185,8 @@ def test_a_feature_that_the_reference_does_not_have_is_news_and_named() -> None:
     seen = np.arange(more.n) >= 1_000
     more.columns["x:device"] = Column(np.ones(more.n), seen)
     more.columns["c:agent"] = Column(np.zeros(more.n, np.uint32), seen, ["curl"])
-    _, alerts = watch(rows(6_000, 1), more, size=1_234)
+    more.columns["x:later"] = Column(np.ones(more.n), np.arange(more.n) >= 1_200)
+    _, alerts = watch(rows(6_000, 1), more, size=3_000)
     [alert] = alerts
     assert (alert.kind, alert.signal, alert.severity) == (
         "data_quality",

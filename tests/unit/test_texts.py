@@ -83,6 +83,18 @@ def test_known_words_are_counted_on_rows_that_they_are_not_from() -> None:
     assert from_json(profile.to_json()) == profile
 
 
+def test_a_word_that_only_the_second_half_has_is_not_known() -> None:
+    texts = comments(4_000, 1, WORDS)
+    later = [f"{text} zebra" if at >= 2_000 else text for at, text in enumerate(texts)]
+    plain, mixed = (
+        build(SUBJECT, [with_comments(4_000, 1, t)], SPEC).texts["comment"].tokens
+        for t in (texts, later)
+    )
+    assert plain is not None
+    assert mixed is not None
+    assert mixed.mean < plain.mean - 0.05
+
+
 def test_both_are_in_the_plan_where_the_feature_is() -> None:
     profile = build(SUBJECT, [with_comments(4_000, 1, comments(4_000, 1, WORDS))], SPEC)
     watched = plan_of(profile, ["amount", "comment"], SPEC)
