@@ -103,8 +103,7 @@ def test_alarms_are_counted_in_windows_and_in_all(name: str, signal: str, stream
     assert shown == n
 
 
-@pytest.mark.parametrize("stream", ["classifier", "regression"])
-@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize(("stream", "pinned"), [("classifier", True), ("regression", False)])
 def test_cuts_and_restarts_change_nothing(stream: str, pinned: bool):
     rows = classifier(5, 1_800) if stream == "classifier" else regression(5, 1_800)
     spec = replace(all_detectors(stream), warmup=500)
