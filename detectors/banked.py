@@ -20,7 +20,7 @@ from detectors.moved import SLIGHT, Moved, moved_finding, shift_finding
 from detectors.moved_rates import rate_finding
 from detectors.plan import WEAK_BELOW, Plan, feature_signal
 from detectors.reference import CHANGED, MISSING, Bins, Codes
-from detectors.ring import History
+from detectors.ring import History, Ring
 from detectors.served import LATENCY, NEW, NEW_FEATURES, Outputs
 from detectors.windows import Detection
 
@@ -186,6 +186,13 @@ class BankedRows:
         return {(name, OPENS): level for name, (level, _) in binned.items()} | {
             (name, OPENS_RATE): level for name, (level, _) in rates.items()
         }
+
+    def fitted(self, ring: Ring) -> Ring:
+        """The ring of a snapshot, also of one from before there was a row for new features."""
+        codes = ring.columns.get("codes")
+        if codes is not None and len(codes) == len(self.at):
+            ring.columns["codes"] = np.concatenate([codes, np.zeros_like(codes[:1])])
+        return ring
 
     def dump(self) -> dict[str, Any]:
         """As builtins; references and the budget are stored apart."""

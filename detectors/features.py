@@ -19,18 +19,20 @@ from detectors.plan import feature_signal, plan_of
 from detectors.ranked import MEMORY, About, Ranked, Ranking, finding
 from detectors.reference import (
     CHANGED,
+    Codes,
     FeatureProfile,
     ReferenceProfile,
     UnsupportedProfile,
 )
 from detectors.ring import Ring
-from detectors.signals import Measure, Observed
+from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Watch
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef
 
 Ints: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class Features:
         self.plan = plan_of(profile, list(names), spec)
         self.banked = BankedRows(self.plan, names)
         self.opens = "adwin" in spec.detectors
-        self.measures = [Measure(name, profile.features[name]) for name in names]
+        self.measures = Measures(names, profile.features)
         self.watched = [
             (at, _feature_watch(at, name, profile.features[name], self.measures[at]))
             for at, name in enumerate(names)
@@ -97,8 +99,10 @@ class Features:
         history = self.ring.extend({"codes": codes, "ts": frame.ints("ts")})
         yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
+        ranked: Mask = observed.codes < CHANGED
+        whole = np.logical_and.reduce(ranked, axis=1)
         for at, feature in self.in_name_order:
-            fired = self._fired(at, feature, observed)
+            fired = _fired(feature, observed.codes[at], None if whole[at] else ranked[at])
             for row in fired:
                 signal = feature_signal(feature.name)
                 detections.append(Detection(int(arrival[row]), int(ts[row]), signal, "adwin"))
@@ -109,15 +113,6 @@ class Features:
             for verdict in feature.watch.follow(ranks, begin, begin + frame.n, changes):
                 yield finding(ranks, verdict, feature.about, frame, verdict.row - begin)
         yield from self.configured.step(frame, history, begin, detections)
-
-    @staticmethod
-    def _fired(at: int, feature: FeatureWatch, observed: Observed) -> list[int]:
-        codes = observed.codes[at]
-        valid = codes < CHANGED
-        if valid.all():
-            return feature.feed.update(observed.ticks[at])
-        rows = np.flatnonzero(valid)
-        return [int(rows[index]) for index in feature.feed.update(observed.ticks[at][rows])]
 
     @property
     def cold_starts(self) -> int:
@@ -153,7 +148,7 @@ class Features:
         """Goes on from `dump`."""
         features = cls(names, profile, spec)
         features.banked.restore(dumped["banked"])
-        features.ring = Ring.load(dumped["ring"])
+        features.ring = features.banked.fitted(Ring.load(dumped["ring"]))
         parts = zip(features.watched, dumped["feeds"], dumped["watches"], strict=True)
         for (_, feature), feed, watch in parts:
             feature.feed = RankFeed.load(feed)
@@ -167,6 +162,16 @@ def _feature_watch(at: int, name: str, profile: FeatureProfile, measure: Measure
     assert measure.bins is not None
     ranking = Ranking(at, measure.bins, profile.phi)
     return FeatureWatch(name, measure, RankFeed(profile.phi), Watch(), ranking)
+
+
+def _fired(feature: FeatureWatch, codes: Codes, ranked: Mask | None) -> list[int]:
+    """The rows at which ADWIN fired; `ranked`: those with a rank, None where all have one."""
+    measure = feature.measure
+    if ranked is None:
+        return feature.feed.of_codes(codes, measure.ticks, measure.ranks)
+    rows = np.flatnonzero(ranked)
+    fired = feature.feed.of_codes(codes[rows], measure.ticks, measure.ranks)
+    return [int(rows[index]) for index in fired]
 
 
 def _ticks(observed: Observed, at: int) -> Ints:

@@ -215,7 +215,7 @@ class Bins:
         self.profile = profile
         if isinstance(profile, NumericProfile):
             below = nextafter(profile.low, -inf)  # NumPy's warns at the end of float64
-            self._bounds = np.array([below, *profile.edges])
+            self.bounds = np.array([below, *profile.edges])
             self.counts = np.array([0, *profile.counts, 0], dtype=np.int64)
         else:
             self._index = {value: code for code, value in enumerate(profile.values)}
@@ -241,7 +241,7 @@ class Bins:
 
     def of_numbers(self, values: NDArray[np.float64]) -> Codes:
         """Codes of numbers."""
-        return np.searchsorted(self._bounds, values, "left").astype(np.uint8)
+        return np.searchsorted(self.bounds, values, "left").astype(np.uint8)
 
     def of_texts(self, values: Sequence[str], codes: NDArray[Any]) -> Codes:
         """Codes of a text column: its dictionary and the index of each row into it."""

@@ -21,6 +21,7 @@ from detectors.classes import (
 )
 from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
+from detectors.measured import measure
 from detectors.profiling import categorical, error_reference, numeric
 from detectors.reference import (
     BinnedProfile,
@@ -36,7 +37,7 @@ from detectors.seasons import hourly_profiles
 from detectors.served import attribution_profiles, latency_profile
 from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
-from detectors.summary import measure, numbers
+from detectors.summary import numbers
 from detectors.tallies import TOTAL_CAP, empty_tally
 from detectors.texts import text_profiles
 from driftline.rules import rfc3339

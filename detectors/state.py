@@ -21,6 +21,7 @@ from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
+from detectors.measured import measure
 from detectors.policy import PolicyState
 from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
@@ -28,7 +29,7 @@ from detectors.registry import METRICS, AnyMetric, every_metric, metrics_of
 from detectors.served import ATTRIBUTION_COLUMN, SCORE
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
-from detectors.summary import estimates, measure, numbers
+from detectors.summary import estimates, numbers
 from detectors.tallies import Tally, load_tally
 from detectors.thresholds import Thresholds
 from detectors.windows import NO_WINDOWS, Windows

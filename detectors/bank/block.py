@@ -26,8 +26,6 @@ REFRESH: Final = 8
 """Ticks between two turns of the adaptive bet."""
 HALF_LIFE: Final = 64
 """Ticks in which what it learned loses half its weight."""
-_LEAPERS = 64
-"""Signals up to which ticks at once are faster than one by one; beyond, they outgrow the cache."""
 _KEEP = 0.5 ** (REFRESH / HALF_LIFE)
 
 Hours: TypeAlias = NDArray[np.int64]
@@ -68,7 +66,6 @@ class Block:
         self._expected = self._recent if h > 1 else np.zeros((j, 0), np.float32)
         self._group = np.zeros((j, k), np.uint16)
         self._group_hours = np.zeros(h, np.int64)
-        self._leaps = j <= _LEAPERS
         self._turn_adaptive()
 
     def step(self, held: Codes, hours: Hours | None, rows: tuple[int, int], end: int) -> list[Turn]:
@@ -91,12 +88,17 @@ class Block:
             of_hour = None if hours is None else hours[start - first : until - first]
             increments = self._count(codes, of_hour, (until - start) // self.size)
             last = until // self.size
-            if not self._leaps or self.life.any_open or not self.evidence.leap(increments, last):
+            if not self._leap(increments, last):
                 turns += self._walk(increments, last, judge)
             if until % group == 0:
                 self._learn(group)
             start = until
         return turns
+
+    def _leap(self, increments: Floats, last: int) -> bool:
+        if self.life.any_open or not self.evidence.leaps:
+            return False
+        return self.evidence.leap(increments, last)
 
     def _walk(self, increments: Floats, last: int, judge: Judge) -> list[Turn]:
         """Takes ticks up to number `last` one by one, since there may be news at each."""

@@ -133,13 +133,17 @@ class PageHinkley:
 
     def dump(self) -> dict[str, Any]:
         """Settings and state as numbers."""
-        return {**self.params, "state": [getattr(self, name) for name in self._STATE]}
+        return {**self.params, "state": self._state()}
+
+    def _state(self) -> list[float | bool]:
+        return [getattr(self, name) for name in self._STATE]
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
-        """Goes on from `dump`."""
+        """Goes on from `dump`; cold from that of a build that kept River's object."""
         names = ("center", "scale", "delta", "threshold")
         detector = cls(**{name: float(dumped[name]) for name in names}, mode=dumped["mode"])
-        for name, value in zip(cls._STATE, dumped["state"], strict=True):
+        detector.cold = "state" not in dumped
+        for name, value in zip(cls._STATE, dumped.get("state", detector._state()), strict=True):
             setattr(detector, name, value)
         return detector

@@ -194,6 +194,14 @@ def test_page_hinkley_goes_on_under_another_version_of_river(monkeypatch: pytest
     assert alarms(restored, stream()[2_500:]) == alarms(detector, stream()[2_500:])
 
 
+def test_page_hinkley_starts_cold_from_a_dump_with_rivers_object():
+    dumped = wide(PageHinkley).dump()
+    del dumped["state"]
+    cold = PageHinkley.load({**dumped, "river": riverstate.dump_river(object())})
+    assert cold.cold
+    assert alarms(cold, stream()) == alarms(wide(PageHinkley), stream())
+
+
 def test_page_hinkley_knows_three_modes():
     with pytest.raises(ValueError, match="sideways"):
         PageHinkley(mode="sideways")

@@ -15,7 +15,7 @@ from detectors.reference import from_json
 from detectors.reference_builder import build
 from detectors.served import MAX_ATTRIBUTIONS, influences
 from detectors.spec import MonitorSpec
-from detectors.state import MonitorState
+from detectors.state import MonitorState, load
 from driftline.alerts import Alert
 from tests.monitored import START_MS, SUBJECT
 
@@ -217,6 +217,23 @@ def test_features_that_nobody_wants_watched_are_no_news() -> None:
     assert any(kind == "new_features" for kind, _, _ in plan_of(profile, ["amount"], SPEC).rates)
     wanted = msgspec.structs.replace(SPEC, features=("amount",))
     assert not any(kind == "new_features" for kind, _, _ in plan_of(profile, [], wanted).rates)
+
+
+def test_a_snapshot_from_before_new_features_were_watched_goes_on() -> None:
+    state, _ = watch(rows(9_000, 1))
+    assert state.features is not None
+    ring = state.features.ring
+    kept = ring.columns["codes"]
+    ring.columns["codes"] = kept[:-1]
+    old = state.dump()
+    for part in ("levels", "news"):
+        del old["features"]["banked"][part]
+    ring.columns["codes"] = kept
+    restored = load(old, SPEC)
+    after = rows(2_000, 2, 9_000, slower=2)
+    clock = int(after.ints("arrival")[-1])
+    expected = engine.step(state, [after], clock)[1]
+    assert engine.step(restored, [after], clock)[1] == expected != []
 
 
 def test_a_profile_of_format_1_is_read_and_its_hash_holds() -> None:
