@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from functools import partial
+from math import inf
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +38,53 @@ class Change:
     width: int = 0
 
 
+Takes: TypeAlias = Literal["ranks", "shape", "standardised", "errors"]
+"""What a detector wants.
+
+`ranks`: values in [0, 1], of which it watches the mean; `shape`: the same, but it watches their
+whole distribution; `standardised`: values that it takes a `center` and a `scale` for; `errors`:
+0 right, 1 wrong.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a monitor may set of a detector: a flag, a word or a number, whole as its default is.
+
+    `least`, `most`: the range of a number; `inside`: without its ends. `words`: of a word.
+    """
+
+    default: str | bool | int | float
+    least: float = 0.0
+    most: float = inf
+    inside: bool = False
+    words: tuple[str, ...] = ()
+
+
+SHARE: Callable[[float], Setting] = partial(Setting, most=1.0, inside=True)
+"""A setting between 0 and 1, both excluded."""
+
+
 class Detector(Protocol):
-    """A sequential test of one signal. Deterministic; how values are batched changes nothing."""
+    """A sequential test of one signal. Deterministic; how values are batched changes nothing.
+
+    Attributes:
+        takes: what it is fed with.
+        settings: by the names of its arguments.
+        quiet: alarms per million values at its defaults where nothing changes, the most measured
+            of uniform ranks and of error rates of 5 and 20 % (docs/detection.md).
+    """
 
     name: ClassVar[str]
+    takes: ClassVar[Takes]
+    settings: ClassVar[Mapping[str, Setting]]
+    quiet: ClassVar[float]
     cold: bool
     """True where `load` could not continue the dumped state and began anew."""
+
+    def __init__(self, **settings: Any) -> None:  # Any: as `settings` says
+        """A fresh one. Raises: ValueError where settings do not fit together."""
+        ...
 
     def update(self, values: Floats) -> list[Change]:
         """Takes the next values, shape (n,), and returns where it detected a change, in order.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.api import Floats
 from detectors.arrays import dump_array, load_array
 from detectors.classes import Key
+from detectors.configured_errors import ConfiguredErrors
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.error_bank import ErrorBank, tell
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
@@ -107,19 +108,25 @@ class Concept:
         self.detectors = None if reference is None else _Detectors.new(reference)
         self.bank: ErrorBank | None = None
         self._plan, self._opens = Plan(), True
+        self._spec: MonitorSpec | None = None
+        self.configured: ConfiguredErrors | None = None
         self._learning: list[Labelled] = []
 
     def watch_with(self, plan: Plan, spec: MonitorSpec) -> None:
         """Watches the error with the bank, once there is a reference for it."""
         self._plan, self._opens = plan, "adwin" in spec.detectors
+        self._spec = spec
         if self.detectors is not None:
             self.bank = ErrorBank.of(self.detectors.reference, plan)
+            self.configured = ConfiguredErrors(spec, self.detectors.reference)
 
     def go_on_with(self, plan: Plan, spec: MonitorSpec, dumped: Mapping[str, Any]) -> None:
         """As `watch_with`, from where the bank stood in what `dump` returned."""
         self.watch_with(plan, spec)
         if self.bank is not None and dumped["bank"] is not None:
             self.bank.restore(dumped["bank"])
+        if self.configured is not None:
+            self.configured.restore(dumped.get("configured", []))
 
     @property
     def reference(self) -> ErrorReference | None:
@@ -160,6 +167,9 @@ class Concept:
         self.detectors = _Detectors.new(error_reference(error, first if regression else None))
         self.detectors.feed.update(self.detectors.ticks(error))  # a past, without news
         self.bank = ErrorBank.of(self.detectors.reference, self._plan)
+        if self._spec is not None:
+            self.configured = ConfiguredErrors(self._spec, self.detectors.reference)
+            self.configured.prime(error, first)
         self._learning = []
 
     def _watch(
@@ -183,6 +193,14 @@ class Concept:
             Detection(int(rows.arrival[row]), int(rows.ts[row]), signal, name)
             for row, signal, name in found
         ]
+        if self.configured is not None:
+            yield from self.configured.step(
+                history,
+                (rows.ts, rows.arrival),
+                begin,
+                lambda row: key_of(int(at[row])),
+                detections,
+            )
         errors = ErrorSignal(history, detectors.reference)
         if self.bank is not None:
             times = rows.ts, rows.arrival
@@ -210,7 +228,9 @@ class Concept:
         """Detectors that could not go on where they stood."""
         if self.detectors is None:
             return 0
-        return self.detectors.feed.adwin.cold + sum(page.cold for page in self._pages().values())
+        configured = 0 if self.configured is None else self.configured.cold_starts
+        pages = sum(page.cold for page in self._pages().values())
+        return self.detectors.feed.adwin.cold + pages + configured
 
     def statistics(self) -> dict[tuple[str, str], float]:
         """(signal, detector) -> the detector's statistic."""
@@ -219,6 +239,8 @@ class Concept:
         shown = {(signal, page.name): page.statistic for signal, page in self._pages().items()}
         if self.bank is not None:
             shown[SIGNAL, self.bank.name] = self.bank.level[0]
+        if self.configured is not None:
+            shown |= self.configured.statistics()
         return shown | {(SIGNAL, "adwin"): self.detectors.feed.adwin.statistic}
 
     def dump(self) -> dict[str, Any]:
@@ -233,6 +255,7 @@ class Concept:
             ],
             "reference": None if d is None else msgspec.to_builtins(d.reference),
             "bank": None if self.bank is None else self.bank.dump(),
+            "configured": [] if self.configured is None else self.configured.dump(),
             "feed": None if d is None else d.feed.dump(),
             "watch": None if d is None else d.watch.dump(),
             "pages": {signal: page.dump() for signal, page in self._pages().items()},

@@ -16,11 +16,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from detectors import outcome_rows
 from detectors import state as states
 from detectors.api import Floats
+from detectors.baseline import Baseline
 from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
 from detectors.classes import local_classes as classes_of
 from detectors.concept import Concept
@@ -38,10 +40,10 @@ from detectors.reference_builder import profile_of
 from detectors.scoring import main_scores
 from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
-from detectors.spec import MonitorSpec, config_hash
+from detectors.spec import MonitorSpec
 from detectors.state import Learning, MonitorState
 from detectors.summary import summarise
-from detectors.thresholds import Thresholds
+from detectors.thresholds import Known, Thresholds
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
@@ -59,9 +61,10 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         table=ClassTable(aliases_of(spec.classes)),
         roster=Roster(spec.features),
         concept=Concept(spec.warmup, None),
-        policy=PolicyState(subject, config_hash(spec)),
+        policy=PolicyState.new(subject, spec),
         thresholds=Thresholds(spec),
         guess=Guess.of(spec),
+        baseline=Baseline(spec.warmup),
     )
     if reference is not None:
         state.learning = None
@@ -197,8 +200,10 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         expectation=state.expectation,
         final_coverage=state.windows.final_coverage,
     )
-    state.summaries.append(summary)
-    state.found += state.thresholds.take(summary, at, state.profile)
+    known = Known(state.profile, state.baseline.at(at, state.profile))
+    state.found += state.thresholds.take(summary, at, known)
+    unknown = state.thresholds.unknown(summary, known)
+    state.summaries.append(replace_fields(summary, reasons=summary.reasons | unknown))
 
 
 def _predictions(

@@ -36,6 +36,7 @@ class Finding:
         ts: event time of that row, ms.
         change_point: event time of the first row of the new level, ms, as estimated.
         summary: one sentence for a person, at most 200 characters.
+        configured: told by a detector that the monitor's file adds.
     """
 
     state: Literal["changed", "moved", "recovered", "retracted"]
@@ -52,6 +53,12 @@ class Finding:
     contributors: tuple[Contributor, ...] = ()
     rule: str = RULE
     summary: str
+    configured: bool = False
+
+    @property
+    def holder(self) -> str:
+        """Who sees the change; a configured detector is not the one that runs anyway."""
+        return f"{self.detector.name}, configured" if self.configured else self.detector.name
 
 
 def clock_text(ms: int) -> str:

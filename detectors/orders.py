@@ -1,10 +1,12 @@
-"""What a monitor does when it is told to: end an incident, or learn a new reference."""
+"""What a monitor does when it is told to: end incidents, or learn a new reference."""
 
 from __future__ import annotations
 
+from detectors.baseline import Baseline
 from detectors.commands import Told
 from detectors.concept import Concept
 from detectors.policy import end_by_hand
+from detectors.silence import EXPIRE
 from detectors.state import Learning, MonitorState
 from driftline.alerts import Alert
 
@@ -14,6 +16,11 @@ DRIFT_RULE = "drift"
 
 def carry_out(state: MonitorState, told: Told) -> list[Alert]:
     """Does what was told, between two rows; returns the alerts that end by it."""
+    if told.command == EXPIRE:
+        open_ = state.policy.incidents.values()
+        last = sorted(open_, key=lambda alert: alert.suppressed_by is None)  # causes after effects
+        marks = [alert.fingerprint for alert in last]
+        return end_by_hand(state.policy, marks, told.at, "over: no row of this version for 30 days")
     by = f"by {told.who}" + (f": {told.why}" if told.why else "")
     if told.command == "close" and told.fingerprint is not None:
         return end_by_hand(state.policy, [told.fingerprint], told.at, f"closed {by}")
@@ -37,5 +44,6 @@ def rebase(state: MonitorState) -> None:
     state.profile, state.features, state.score, state.expectation = None, None, None, None
     state.roster.closed = False
     state.concept = Concept(state.spec.warmup, None)
+    state.baseline = Baseline(state.spec.warmup)
     state.learning = Learning()
     state.count("rebased")

@@ -59,7 +59,10 @@ def take(
         return max(row_key(frame, row), state.decided)
 
     findings += state.concept.step(scored, key_of, detections)
-    return scored.on_time()
+    on_time = scored.on_time()
+    if state.profile is None or not state.profile.metrics:
+        state.baseline.take(on_time, state.every_metric)
+    return on_time
 
 
 def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:

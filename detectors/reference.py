@@ -23,7 +23,9 @@ from driftline.errors import CheckpointError, UnknownVersion
 
 FORMAT: Final = 2
 _READ: Final = (1, 2)
-_SINCE_2: Final = ("attributions", "attributions_beyond", "hourly", "latency", "texts")
+_SINCE_2: Final = (
+    *("attributions", "attributions_beyond", "hourly", "latency", "metrics", "texts"),
+)
 """Parts that profiles of format 1 do not have, nor their hashes."""
 MISSING: Final = 255
 """Code of a row without the feature."""
@@ -141,6 +143,7 @@ class HourlyProfile(Struct, frozen=True, kw_only=True):
 class ReferenceProfile(Struct, frozen=True, kw_only=True):
     """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time.
 
+    `metrics`: of its outcomes, all that have a value; empty where it was built without labels.
     `attributions`: by feature, of the 50 that weigh most; `attributions_beyond`: how many more had
     some. `texts`: features of free text. `hourly`: by signal, as alerts name it; empty where the
     reference is short.
@@ -161,6 +164,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     score: NumericProfile | None = None
     error: ErrorReference | None = None
     calibration: CalibrationProfile | None = None
+    metrics: dict[str, float] = {}
     latency: NumericProfile | None = None
     attributions: dict[str, AttributionProfile] = {}
     attributions_beyond: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -21,6 +21,7 @@ from detectors.classes import (
 )
 from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
+from detectors.measured import measure
 from detectors.profiling import categorical, error_reference, numeric
 from detectors.reference import (
     BinnedProfile,
@@ -30,11 +31,14 @@ from detectors.reference import (
     ReferenceProfile,
     UnsupportedProfile,
 )
+from detectors.registry import METRICS, AnyMetric, every_metric
 from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.seasons import hourly_profiles
 from detectors.served import attribution_profiles, latency_profile
 from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
+from detectors.summary import numbers
+from detectors.tallies import TOTAL_CAP, empty_tally
 from detectors.texts import text_profiles
 from driftline.rules import rfc3339
 from driftline.subject import Subject
@@ -50,6 +54,7 @@ def build(
     spec: MonitorSpec,
     *,
     origin: Literal["warmup", "build"] = "build",
+    catalog: Mapping[str, AnyMetric] = METRICS,
 ) -> ReferenceProfile:
     """The sealed profile of a subject's rows.
 
@@ -58,6 +63,7 @@ def build(
         frames: prediction frames, at least one row; outcome frames give the error reference.
         spec: what the user said about the model; its task, classes and features are followed.
         origin: what the rows are.
+        catalog: metrics by name, the user's own included; all of them are measured on outcomes.
 
     Raises: ValueError where no frame has a prediction row.
     """
@@ -74,6 +80,9 @@ def build(
     profile = profile_of(
         subject, predictions, decision, roster.names, spec=spec, origin=origin, error=error
     )
+    if outcomes is not None:
+        measured = _metrics(outcomes, decision, spec, catalog)
+        profile = msgspec.structs.replace(profile, metrics=measured).sealed()
     expectation = Expectation.of(profile)
     if outcomes is None or expectation is None:
         return profile
@@ -158,13 +167,39 @@ def _score(rows: Frame, decision: Decision, spec: MonitorSpec) -> NumericProfile
 def _scored(
     outcomes: Frame, decision: Decision, spec: MonitorSpec, grid: CellGrid | None = None
 ) -> Outcomes:
+    return _scored_in(_table(decision, spec), outcomes, decision, grid)
+
+
+def _table(decision: Decision, spec: MonitorSpec) -> ClassTable:
+    table = ClassTable(aliases_of(spec.classes))
+    table.know(list(decision.classes))
+    return table
+
+
+def _scored_in(
+    table: ClassTable, outcomes: Frame, decision: Decision, grid: CellGrid | None
+) -> Outcomes:
     on_time: Mask = np.zeros(outcomes.n, bool)
     if decision.task == "regression":
         return of_numbers(outcomes, 0, on_time)
-    table = ClassTable(aliases_of(spec.classes))
-    table.know(list(decision.classes))
-    positive = decision.positive if decision.task == "binary" else None
-    return of_classes(outcomes, table, positive, 0, on_time, grid=grid)
+    return of_classes(outcomes, table, _scores_of(decision), 0, on_time, grid=grid)
+
+
+def _scores_of(decision: Decision) -> str | None:
+    """The class that scores are probabilities of."""
+    return decision.positive if decision.task == "binary" else None
+
+
+def _metrics(
+    outcomes: Frame, decision: Decision, spec: MonitorSpec, catalog: Mapping[str, AnyMetric]
+) -> dict[str, float]:
+    """Every metric of the task that has a value, of all outcomes with their last label."""
+    table = _table(decision, spec)
+    scored = _scored_in(table, outcomes, decision, None)
+    tally = empty_tally(scored.entries, TOTAL_CAP)
+    tally.add(scored.entries)
+    metrics = every_metric(spec, decision.task, catalog)
+    return numbers(measure(tally, decision, table, metrics, _scores_of(decision)))
 
 
 def _error(scored: Outcomes) -> ErrorReference | None:

@@ -20,8 +20,8 @@ from detectors.performance import deviations, rates, scores
 from detectors.performance.cost import cost
 from detectors.spec import MetricSpec, MonitorSpec, Task
 
-OPENING: tuple[str, ...] = (Adwin.name,)
-"""Detectors that a monitor (`drift.detectors`) may let open alerts: those the engine feeds."""
+SHORT: tuple[str, ...] = (Adwin.name,)
+"""Detectors that a monitor may let open alerts by their name alone: those on every signal."""
 
 DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
     {
@@ -103,10 +103,21 @@ FACTORIES: Mapping[str, Factory] = MappingProxyType(
 )
 
 
+def every_metric(
+    spec: MonitorSpec, task: Task, catalog: Mapping[str, AnyMetric] = METRICS
+) -> list[AnyMetric]:
+    """All metrics that the task has, those of the specification with their numbers among them."""
+    listed = {metric.name: metric for metric in catalog.values()}
+    listed |= {metric.name: metric for metric in metrics_of(spec, task, catalog)}
+    return [metric for metric in listed.values() if task in metric.tasks]
+
+
 def metrics_of(
     spec: MonitorSpec, task: Task, catalog: Mapping[str, AnyMetric] = METRICS
 ) -> list[AnyMetric]:
     """The metrics of a monitor: those its specification names and its task has, or the defaults.
+
+    What a threshold is about is computed in any case.
 
     Args:
         spec: what the user said.
@@ -121,6 +132,9 @@ def metrics_of(
     else:
         named = [_named(wanted, catalog) for wanted in spec.metrics]
         chosen = [metric for metric in named if metric is not None]
+    names = {metric.name for metric in chosen}
+    held = dict.fromkeys(threshold.metric for threshold in spec.thresholds)
+    chosen += [catalog[name] for name in held if name in catalog and name not in names]
     return [metric for metric in chosen if task in metric.tasks]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, ClassVar, Self
 
-from detectors.api import Change, Floats, finite
+from detectors.api import Change, Floats, Setting, Takes, finite
 from detectors.riverstate import dump_river, load_river
 
 _ERROR = 0.5
@@ -24,20 +24,22 @@ class RiverErrors(ABC):
     """
 
     name: ClassVar[str]
-    defaults: ClassVar[Mapping[str, float]]
+    takes: ClassVar[Takes] = "errors"
+    settings: ClassVar[Mapping[str, Setting]]
+    quiet: ClassVar[float]
     correct: ClassVar[bool] = False
 
-    def __init__(self, **settings: float) -> None:
-        unknown = sorted(settings.keys() - self.defaults.keys())
+    def __init__(self, **settings: Any) -> None:  # Any: numbers and flags, as `settings` says
+        unknown = sorted(settings.keys() - self.settings.keys())
         if unknown:
-            raise TypeError(f"{self.name} has no setting {unknown[0]}; it has {[*self.defaults]}")
-        self._settings = {**self.defaults, **settings}
+            raise TypeError(f"{self.name} has no setting {unknown[0]}; it has {[*self.settings]}")
+        self._settings = {name: each.default for name, each in self.settings.items()} | settings
         self.cold = False
         self._river = self._new(self._settings)
 
     @staticmethod
     @abstractmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         """River's detector."""
 
     @abstractmethod
@@ -76,7 +78,7 @@ class RiverErrors(ABC):
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`; cold where River's part does not load."""
-        detector = cls(**{name: dumped[name] for name in cls.defaults})
+        detector = cls(**{name: dumped[name] for name in cls.settings})
         restored = load_river(dumped["river"])
         detector.cold = restored is None
         if restored is not None:

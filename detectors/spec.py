@@ -48,6 +48,21 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name or self.metric
 
 
+class DetectorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A detector of `detectors.registry.DETECTORS` and the signals it runs on.
+
+    Attributes:
+        on: `error`, `residual`, `score`, `prediction`, `latency`, `feature:NAME`, or `feature:*`.
+        opens: whether it may open alerts, beside being counted and shown.
+        params: those of its settings that are not its defaults.
+    """
+
+    name: str
+    on: tuple[str, ...]
+    opens: bool = False
+    params: dict[str, str | bool | int | float] = {}
+
+
 class MetricSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A metric by name, of `detectors.registry.METRICS` or, with `params`, of its `FACTORIES`."""
 
@@ -81,7 +96,11 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     false_alarms: float = 1.0
     """Per week and model version, over all signals; > 0."""
     detectors: tuple[str, ...] = ()
-    """Registry detectors that may open alerts beside the bank, such as `adwin`."""
+    """`adwin`: the ADWIN that runs on every signal may open alerts beside the bank."""
+    configured: tuple[DetectorSpec, ...] = ()
+    """Further detectors; one that names a feature goes before the same one on `feature:*`."""
+    cool_down_ms: int | None = None
+    """After its end, in event time, an incident that is told again goes on; None: one window."""
     thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[MetricSpec, ...] | None = None
     """What to compute; None: the defaults of the task."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from detectors.api import Value
+from detectors.baseline import Baseline
 from detectors.classes import ClassTable, Decision, Key, aliases_of
 from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
@@ -24,7 +25,7 @@ from detectors.measured import measure
 from detectors.policy import PolicyState
 from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
-from detectors.registry import METRICS, AnyMetric, metrics_of
+from detectors.registry import METRICS, AnyMetric, every_metric, metrics_of
 from detectors.served import ATTRIBUTION_COLUMN, SCORE
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
@@ -70,10 +71,12 @@ class MonitorState:
         counters: exact counts since the subject began; see `COUNTERS`, and those of count frames.
         decision: task, positive class and classes; None while they are being learned.
         settled: the decision that a rebase keeps while it learns a new reference.
+        last_row: arrival of the last prediction or outcome, ms; 0: there was none.
         decided: order key of the row that decided the task; outcomes take effect after it.
         guess: the task while it is learned, and what scores are probabilities of.
         expectation: estimated performance; None without scores, and in the warm-up.
         recent: the last labels.
+        baseline: performance in the reference period.
         catalog: metrics by name that there are; whoever built the state may have added to them.
         total: all outcomes since the subject began, those of late predictions included.
         detections: (signal, detector) -> changes it found since the subject began.
@@ -93,6 +96,7 @@ class MonitorState:
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
     settled: Decision | None = None
+    last_row: int = 0
     decided: Key = ()
     profile: ReferenceProfile | None = None
     features: Features | None = None
@@ -101,6 +105,7 @@ class MonitorState:
     guess: Guess = field(default_factory=Guess)
     expectation: Expectation | None = None
     recent: Recent = field(default_factory=Recent)
+    baseline: Baseline = field(default_factory=lambda: Baseline(0))
     catalog: Mapping[str, AnyMetric] = field(default_factory=lambda: METRICS)
     detections: dict[tuple[str, str], int] = field(default_factory=dict)
     summaries: list[WindowSummary] = field(default_factory=list)
@@ -138,6 +143,12 @@ class MonitorState:
         tally = self.total if over == "all" else self.recent.tally()
         metrics = metrics_of(self.spec, self.decision.task, self.catalog)
         return measure(tally, self.decision, self.table, metrics, self.guess.positive)
+
+    def every_metric(self, tally: Tally) -> dict[str, float]:
+        """All that can be computed of a tally, whatever the specification asks for."""
+        assert self.decision is not None
+        metrics = every_metric(self.spec, self.decision.task, self.catalog)
+        return numbers(measure(tally, self.decision, self.table, metrics, self.guess.positive))
 
     def estimated(self) -> dict[str, Estimate]:
         """Performance that is expected of the last 1,000 predictions; empty where none can be."""
@@ -184,6 +195,7 @@ class MonitorState:
             "profile": None if self.profile is None else msgspec.to_builtins(self.profile),
             "counters": self.counters,
             "decision": None if self.decision is None else _dump_decision(self.decision),
+            "last_row": self.last_row,
             "settled": None if self.settled is None else _dump_decision(self.settled),
             "decided": list(self.decided),
             "windows": self.windows.dump(),
@@ -199,6 +211,7 @@ class MonitorState:
             "guess": self.guess.dump(),
             "expectation": None if self.expectation is None else self.expectation.dump(),
             "recent": self.recent.dump(),
+            "baseline": self.baseline.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -224,7 +237,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         table=ClassTable.load(dumped["table"], aliases),
         roster=roster,
         concept=concept,
-        policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
+        policy=PolicyState.load(dumped["policy"], subject, spec),
         thresholds=Thresholds.load(dumped["thresholds"], spec),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
@@ -232,9 +245,11 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         total=load_tally(dumped["total"]),
         guess=Guess.load(dumped["guess"]),
         recent=Recent.load(dumped["recent"]),
+        baseline=Baseline.load(dumped["baseline"], spec.warmup),
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
+    state.last_row = dumped.get("last_row", 0)
     if dumped.get("settled") is not None:
         state.settled = Decision(**dumped["settled"])
     if dumped["expectation"] is not None:

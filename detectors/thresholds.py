@@ -6,6 +6,7 @@ alert whose windows turn out not to have violated is retracted.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -14,14 +15,46 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from detectors.findings import Finding, clock_text, number, short
 from detectors.reference import ReferenceProfile, missing_rate
 from detectors.spec import MonitorSpec, Threshold
+from detectors.windows import MAX_OPEN
 from driftline.alerts import DetectorRef, Kind, Statistic, WindowSummary
 from driftline.rules import iso_ms
 
 WEEK_MS: Final = 7 * 24 * 3_600_000
 _MISSING: Final = "missing_rate:"
-_KEPT_WEEKS: Final = 2
+_LEARNING: Final = "the reference is still being learned"
+
+UNKNOWN: Final = "threshold:"
+"""What the rule of a threshold follows in a window's reasons, where its baseline is not known."""
 
 Verdict: TypeAlias = Literal["violates", "clear", "between", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The reference as a window may know it; `metrics` None: still being learned."""
+
+    profile: ReferenceProfile | None = None
+    metrics: Mapping[str, float] | None = None
+
+    def of(self, metric: str) -> float | None:
+        """The metric's value in the reference, where there is one."""
+        if metric.startswith(_MISSING):
+            features = {} if self.profile is None else self.profile.features
+            feature = features.get(metric.removeprefix(_MISSING))
+            return None if feature is None else missing_rate(feature)
+        return None if self.metrics is None else self.metrics.get(metric)
+
+    def why_not(self, metric: str) -> str:
+        """Why there is none."""
+        if metric.startswith(_MISSING):
+            learning = self.profile is None
+            return _LEARNING if learning else "the reference has no such feature"
+        if self.metrics is None:
+            return _LEARNING
+        return (
+            f"the labels of the reference gave no {metric}; with numbers of its own, as cost "
+            "has them, build the reference with this monitor file (--config)"
+        )
 
 
 @dataclass(slots=True)
@@ -29,16 +62,18 @@ class Judged:
     """One threshold on the windows so far. All keyed by window start, ms.
 
     Attributes:
-        values: (value, samples) of the windows of the last two weeks.
+        values: (value, samples) of the windows of the last two weeks and a horizon.
         verdicts: what each said of those it could say something of.
         opened: start of the first window of the violation that is told, None while there is none.
         told: the window that told it.
+        over: the window that ended the last violation; those up to it were told of.
     """
 
     values: dict[int, tuple[float, int]] = field(default_factory=dict)
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     opened: int | None = None
     told: int = 0
+    over: int | None = None
 
 
 class Thresholds:
@@ -47,10 +82,10 @@ class Thresholds:
     def __init__(self, spec: MonitorSpec) -> None:
         self.spec = spec
         self.judged = [Judged() for _ in spec.thresholds]
+        revised = min(spec.horizon_ms, MAX_OPEN * spec.window_ms)
+        self.kept_ms = 2 * WEEK_MS + revised  # a window is judged anew as long as labels come
 
-    def take(
-        self, window: WindowSummary, at: int, profile: ReferenceProfile | None
-    ) -> list[Finding]:
+    def take(self, window: WindowSummary, at: int, known: Known) -> list[Finding]:
         """What a window says that is published at arrival `at`."""
         found = []
         for threshold, judged in zip(self.spec.thresholds, self.judged, strict=True):
@@ -58,37 +93,49 @@ class Thresholds:
             reading = _reading(threshold, window)
             if reading is not None:
                 judged.values[start] = reading
-            judged.verdicts[start] = self._verdict(threshold, judged, start, profile)
+            judged.verdicts[start] = self._verdict(threshold, judged, start, known)
             self._forget(judged, start)
-            finding = self._tell(threshold, judged, start, at, profile)
+            finding = self._tell(threshold, judged, start, at, known)
             if finding is not None:
                 found.append(finding)
         return found
 
     def _forget(self, judged: Judged, start: int) -> None:
-        oldest = start - _KEPT_WEEKS * WEEK_MS
+        oldest = start - self.kept_ms
         keep = {judged.opened, judged.told}
         for stale in [s for s in judged.verdicts if s < oldest and s not in keep]:
             judged.values.pop(stale, None)
             del judged.verdicts[stale]
 
     def _baseline(
-        self, threshold: Threshold, judged: Judged, start: int, profile: ReferenceProfile | None
+        self, threshold: Threshold, judged: Judged, start: int, known: Known
     ) -> float | None:
         """What the limits are relative to; None: nothing, or it is not known."""
         if threshold.relative == "last_week":
             then = judged.values.get(start - WEEK_MS)
             enough = then is not None and then[1] >= threshold.min_samples
             return then[0] if then is not None and enough else None
-        if threshold.relative == "reference" and profile is not None:
-            return _of_reference(threshold.metric, profile)
-        return None
+        return known.of(threshold.metric) if threshold.relative == "reference" else None
 
-    def _verdict(
-        self, threshold: Threshold, judged: Judged, start: int, profile: ReferenceProfile | None
-    ) -> Verdict:
+    def unknown(self, window: WindowSummary, known: Known) -> dict[str, str]:
+        """Why thresholds cannot say anything of a window that was taken, by `UNKNOWN` and rule."""
+        start = iso_ms(window.start) or 0
+        told = {}
+        for threshold, judged in zip(self.spec.thresholds, self.judged, strict=True):
+            relative = threshold.relative
+            if relative is None or self._baseline(threshold, judged, start, known) is not None:
+                continue
+            reason = f"no window a week before with {threshold.min_samples:,} samples"
+            if relative == "last_week" and WEEK_MS % self.spec.window_ms:
+                reason = "windows of this size do not begin again after a week"
+            elif relative == "reference":
+                reason = known.why_not(threshold.metric)
+            told[UNKNOWN + threshold.rule] = reason
+        return told
+
+    def _verdict(self, threshold: Threshold, judged: Judged, start: int, known: Known) -> Verdict:
         value, samples = judged.values.get(start, (0.0, 0))
-        baseline = self._baseline(threshold, judged, start, profile)
+        baseline = self._baseline(threshold, judged, start, known)
         if samples < threshold.min_samples or (threshold.relative and baseline is None):
             return "none"
         high, low = _high(threshold.above, baseline), _low(threshold.below, baseline)
@@ -108,23 +155,27 @@ class Thresholds:
         judged: Judged,
         start: int,
         at: int,
-        profile: ReferenceProfile | None,
+        known: Known,
     ) -> Finding | None:
         said = sorted(s for s, verdict in judged.verdicts.items() if verdict != "none")
         n = threshold.for_windows
         if judged.opened is not None:
             run = [s for s in said if judged.opened <= s <= judged.told]
             if any(judged.verdicts[s] != "violates" for s in run) or not run:
-                return self._finding(threshold, judged, start, at, "retracted", profile)
+                return self._finding(threshold, judged, start, at, "retracted", known)
             after = [s for s in said if s > judged.told][-n:]
             if len(after) == n and all(judged.verdicts[s] == "clear" for s in after):
-                return self._finding(threshold, judged, after[-1], at, "recovered", profile)
+                judged.over = after[-1]
+                return self._finding(threshold, judged, after[-1], at, "recovered", known)
             return None
-        for last in range(n, len(said) + 1):
+        at_most = bisect_right(said, start) + n - 1
+        for last in range(max(n, at_most - n + 1), min(at_most, len(said)) + 1):
             run = said[last - n : last]  # n windows in a row, this one among them
+            if judged.over is not None and run[-1] <= judged.over:
+                continue
             if start in run and all(judged.verdicts[s] == "violates" for s in run):
                 judged.opened, judged.told = run[0], run[-1]
-                return self._finding(threshold, judged, run[-1], at, "changed", profile)
+                return self._finding(threshold, judged, run[-1], at, "changed", known)
         return None
 
     def _finding(  # noqa: PLR0917  # each is another part of one sentence
@@ -134,13 +185,13 @@ class Thresholds:
         start: int,
         at: int,
         state: Literal["changed", "recovered", "retracted"],
-        profile: ReferenceProfile | None,
+        known: Known,
     ) -> Finding:
         opened = start if judged.opened is None else judged.opened
         if state != "changed":
             judged.opened = None
         value, samples = judged.values.get(start, (0.0, 0))
-        baseline = self._baseline(threshold, judged, start, profile)
+        baseline = self._baseline(threshold, judged, start, known)
         high, low = _high(threshold.above, baseline), _low(threshold.below, baseline)
         side, limit = ("below", low) if value < low or high == inf else ("above", high)
         end = start + self.spec.window_ms
@@ -183,6 +234,7 @@ class Thresholds:
                 "verdicts": [[start, verdict] for start, verdict in judged.verdicts.items()],
                 "opened": judged.opened,
                 "told": judged.told,
+                "over": judged.over,
             }
             for threshold, judged in zip(self.spec.thresholds, self.judged, strict=True)
         ]
@@ -199,6 +251,7 @@ class Thresholds:
                     dict(each["verdicts"]),
                     each["opened"],
                     each["told"],
+                    each["over"],
                 )
         return thresholds
 
@@ -243,17 +296,3 @@ def _reading(threshold: Threshold, window: WindowSummary) -> tuple[float, int] |
         return None if value is None else (value, window.counts.get("predictions", 0))
     value = window.metrics.get(threshold.metric)
     return None if value is None else (value, window.counts.get("outcomes", 0))
-
-
-def _of_reference(metric: str, profile: ReferenceProfile) -> float | None:
-    """The metric's value in the reference, where the profile tells it."""
-    if metric.startswith(_MISSING):
-        feature = profile.features.get(metric.removeprefix(_MISSING))
-        return None if feature is None else missing_rate(feature)
-    error = profile.error
-    if error is None:
-        return None
-    known = {"mae": error.mean, "rmse": error.rmse, "bias": error.bias}
-    if profile.task != "regression":
-        known = {"accuracy": 1 - error.mean, "error_rate": error.mean}
-    return known.get(metric)

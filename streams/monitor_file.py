@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detectors import reference
 from detectors.registry import METRICS as COMPUTED
+from driftline.errors import CheckpointError
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX, is_name
-from streams import monitor_remedies, monitor_rules
+from streams import monitor_detectors, monitor_remedies, monitor_rules
 from streams.document import Document, Node, Problem, required
 from streams.monitor_words import (
     FAIRNESS_METRICS,
@@ -82,6 +84,22 @@ class _Reader:
             self.keys[name](node)
             if name in NOT_YET:
                 self._note(node, name)
+        if "drift" in fields:
+            monitor_detectors.agree(self.document, fields["drift"], self.values)
+        if "thresholds" in fields:
+            self._agree(fields["thresholds"])
+
+    def _agree(self, thresholds: Node) -> None:
+        """Holds thresholds against the rest of the file, and against the reference it names."""
+        profile = None
+        if self.reference is not None:
+            try:
+                profile = reference.from_json(self.reference.read_bytes())
+            except CheckpointError:
+                return  # whoever loads it says what is wrong with it
+        for node, text in monitor_rules.agree(self.document, thresholds, self.values, profile):
+            place = Problem(self.document.file, node.line, node.column, node.path, text)
+            self.notes.append(place)
 
     def _note(self, node: Node, name: str) -> None:
         self.later[name] = node.plain()
@@ -185,6 +203,8 @@ class _Reader:
         fields = self.document.mapping(node, KEYS["alerts"])
         if "notify" in fields:
             self.notify = tuple(self.document.strings(fields["notify"]))
+        if "cool_down" in fields:
+            self._keep("cool_down_ms", self.document.duration(fields["cool_down"], least_ms=0))
 
 
 def read(document: Document, folder: Path) -> MonitorFile | None:

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from detectors.spec import MetricSpec, Threshold
+from detectors.baseline import Baseline
+from detectors.reference import ReferenceProfile
+from detectors.spec import MetricSpec, MonitorSpec, Threshold
+from detectors.thresholds import WEEK_MS, Known
+from streams import monitor_detectors
 from streams.document import Document, Node, required, suggestion
 from streams.monitor_words import (
     BASELINES,
     DAYS,
-    DETECTOR_NAMES,
     HELD,
     HELD_PATTERN,
     KEYS,
@@ -130,6 +133,43 @@ def _threshold(document: Document, node: Node) -> Threshold | None:
     return threshold
 
 
+def agree(
+    document: Document, node: Node, values: Mapping[str, Any], profile: ReferenceProfile | None
+) -> list[tuple[Node, str]]:
+    """Whether thresholds can ever be judged, as the rest of the file has it; else problems.
+
+    Args:
+        document: the file.
+        node: its `thresholds`.
+        values: what its other keys say, as fields of a MonitorSpec.
+        profile: the reference it names.
+
+    Returns: places with what to know of them, which is not wrong.
+    """
+    window_ms = values.get("window_ms", MonitorSpec(model="").window_ms)
+    metrics = {metric.name for metric in values.get("metrics") or ()}
+    notes = []
+    for item in node.items or []:
+        fields = item.fields or {}
+        metric = fields["metric"].text or "" if "metric" in fields else ""
+        relative = fields["relative"].text if "relative" in fields else None
+        if relative == "last_week" and WEEK_MS % window_ms:
+            text = "windows of this size do not begin again after a week; choose 1h, 1d or the like"
+            document.problem(fields["relative"], text)
+        if metric in METRIC_PARAMS and metric not in metrics:
+            advice = f"write it there with its numbers, as {_form(metric)}"
+            notes.append((item, f"{metric} is computed only if `metrics` names it; {advice}"))
+        if relative == "reference" and profile is not None:
+            known = Known(profile, Baseline(0).at(0, profile))
+            if known.of(metric) is None:
+                warmup = values.get("warmup", MonitorSpec(model="").warmup)
+                reason = f"the reference has no labels; the first {warmup:,} will tell"
+                if profile.metrics or metric.startswith(MISSING_RATE):
+                    reason = known.why_not(metric)
+                notes.append((item, f"{metric}: {reason}"))
+    return notes
+
+
 def _held(document: Document, node: Node) -> str | None:
     """What a threshold is about: a metric, or the missing rate of a feature."""
     if node.text is not None and re.match(HELD_PATTERN, node.text):
@@ -180,10 +220,9 @@ def drift(document: Document, node: Node) -> dict[str, Any]:
         if per_week is not None:
             values["false_alarms"] = per_week
     if "detectors" in fields:
-        listed = fields["detectors"]
-        for item in listed.items if listed.items is not None else [listed]:
-            document.choice(item, DETECTOR_NAMES)
-        values["detectors"] = tuple(document.strings(listed))
+        listed = monitor_detectors.read(document, fields["detectors"])
+        values["detectors"] = tuple(listed.names)
+        values["configured"] = tuple(listed.configured)
     return values
 
 

@@ -6,8 +6,11 @@ which knows more: files that must exist, spellings of two classes, durations tha
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, TypeAlias
 
+from detectors.api import Setting
+from detectors.registry import DETECTORS
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX
 from streams.monitor_words import (
     BASELINES,
@@ -15,6 +18,7 @@ from streams.monitor_words import (
     DETECTOR_NAMES,
     DO,
     FAIRNESS_METRICS,
+    FEATURE_PATTERN,
     HELD,
     HELD_PATTERN,
     KEYS,
@@ -24,6 +28,7 @@ from streams.monitor_words import (
     MODES,
     PER_HOURS,
     SEVERITIES,
+    SIGNALS,
     TASKS,
 )
 
@@ -33,6 +38,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 NAME = "monitor"
 """What `driftline schema` calls it."""
 
+_RANGE = ("minimum", "maximum")
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
@@ -86,11 +92,7 @@ def monitor_schema() -> Schema:
                 "description": "`warmup 5000` (rows), or a profile of `driftline reference build`.",
                 "default": "warmup 5000",
             },
-            "alerts": _mapping(
-                "alerts",
-                {"notify": _texts()},
-                "`notify`: names of destinations that hear of this model; default: all.",
-            ),
+            "alerts": _alerts(),
             "remediation": _list(_remediation()),
         },
         required=("model",),
@@ -144,6 +146,14 @@ def _labels() -> Schema:
             _mapping("labels", {"horizon": horizon, "sample": sample}),
         ]
     }
+
+
+def _alerts() -> Schema:
+    cool_down = _DURATION | {
+        "description": "After its end an incident that is told again goes on; absent: one window.",
+    }
+    notify = _texts() | {"description": "Destinations that hear of this model; absent: all."}
+    return _mapping("alerts", {"notify": notify, "cool_down": cool_down})
 
 
 def _fairness() -> Schema:
@@ -215,7 +225,7 @@ def _threshold() -> Schema:
 
 def _drift() -> Schema:
     amount = rf"^(?=.*[1-9].* per )\d+(\.\d+)? per ({'|'.join(DAYS)})$"
-    detectors = _texts(_words(DETECTOR_NAMES))
+    detectors = _texts({"anyOf": [_words(DETECTOR_NAMES), *map(_detector, DETECTORS)]})
     return _mapping(
         "drift",
         {
@@ -225,9 +235,46 @@ def _drift() -> Schema:
                 "default": "1 per week",
                 "description": "What one model version may cost, over all its signals.",
             },
-            "detectors": detectors | {"description": "Further detectors that may open alerts."},
+            "detectors": detectors | {"description": "Further ones; adwin alone: on all signals."},
         },
     )
+
+
+def _detector(name: str) -> Schema:
+    """A detector, the signals it may be on, and its settings."""
+    kind = DETECTORS[name]
+    signal: Schema = {"const": "error"}
+    if kind.takes != "errors":
+        signal = {"anyOf": [_words(SIGNALS), {"type": "string", "pattern": FEATURE_PATTERN}]}
+    params = {key: _setting(setting) for key, setting in kind.settings.items()}
+    return _mapping(
+        "drift.detectors",
+        {
+            "name": {"const": name},
+            "on": _texts(signal),
+            "opens": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether it may open alerts, beside being counted and shown.",
+            },
+            "params": {"type": "object", "properties": params, "additionalProperties": False},
+        },
+        required=("name", "on"),
+    )
+
+
+def _setting(setting: Setting) -> Schema:
+    default: Schema = {"default": setting.default}
+    if isinstance(setting.default, bool):
+        return {"type": "boolean"} | default
+    if isinstance(setting.default, str):
+        return _words(setting.words) | default
+    kind = "number" if isinstance(setting.default, float) else "integer"
+    lower, upper = ("exclusiveMinimum", "exclusiveMaximum") if setting.inside else _RANGE
+    schema: Schema = {"type": kind, lower: setting.least}
+    if isfinite(setting.most):
+        schema[upper] = setting.most
+    return schema | default
 
 
 def _remediation() -> Schema:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from detectors.registry import METRICS as COMPUTED
-from detectors.registry import OPENING
+from detectors.registry import SHORT
 from detectors.spec import Task
 from driftline.actions import ActionMode, ActionName
 from driftline.alerts import Kind, Severity
@@ -14,7 +14,11 @@ from driftline.alerts import Kind, Severity
 KINDS: tuple[str, ...] = get_args(Kind)
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 TASKS: tuple[str, ...] = get_args(Task)
-DETECTOR_NAMES = OPENING
+DETECTOR_NAMES = SHORT
+SIGNALS = ("error", "residual", "score", "prediction", "latency")
+"""What a configured detector may be on, beside `FEATURE_PATTERN`."""
+FEATURE_PATTERN = "^feature:.+$"
+"""A feature by name, or `feature:*` for all of them."""
 
 METRIC_PARAMS: Mapping[str, tuple[str, ...]] = {
     "cost": ("fn", "fp"),
@@ -72,7 +76,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "name", "metric", "above", "below", "relative", "for", "clear", "min_samples", "severity",
     ),
     "drift": ("false_alarms", "detectors"),
-    "alerts": ("notify",),
+    "drift.detectors": ("name", "on", "opens", "params"),
+    "alerts": ("notify", "cool_down"),
     "remediation": (
         "on", "do", "mode", "name", "limit", "cool_down", "at_once", "max_traffic",
         "approve_within", "verify_within", "to", "with",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from detectors import commands, engine, join, policy
+from detectors import commands, engine, join, policy, silence
 from detectors.clock import ArrivalClock
 from detectors.commands import between
 from detectors.frame import Frame
@@ -155,9 +155,12 @@ class DetectShard:
             if state is None:
                 self._count(subject, frames)
                 return
-        elif not frames and (state.windows.next_due is None or clock < state.windows.next_due):
+        elif not frames and not _is_due(state, clock):
             return
-        for rows, told in between(frames, commands.told(frames)):
+        gone = silence.expiries(frames, state.last_row, clock)
+        state.last_row = silence.last_arrival(frames, state.last_row)
+        orders = sorted([*commands.told(frames), *gone], key=lambda order: order.key)
+        for rows, told in between(frames, orders):
             state, findings = engine.step(state, rows, clock if told is None else told.at)
             state.policy, alerts = policy.step(state.policy, findings)
             decided.alerts += alerts
@@ -243,6 +246,13 @@ class DetectShard:
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
         shard.remediation = Remediation.load(dumped.get("remediation", {}))
         return shard
+
+
+def _is_due(state: MonitorState, clock: int) -> bool:
+    """Whether the clock alone makes something happen: a window closes, or incidents expire."""
+    due = state.windows.next_due
+    gone = bool(state.policy.incidents) and clock >= state.last_row + silence.SILENT_MS
+    return gone or (due is not None and clock >= due)
 
 
 def _load(dumped: dict[str, Any], spec: MonitorSpec) -> MonitorState:

@@ -29,6 +29,7 @@ from driftline.subject import Subject
 from streams.monitors import Monitors
 from streams.pipeline import ALL_TIME, LATEST, reading_of
 from streams.readings import points
+from streams.unbounded import Unbounded, unbounded
 
 PENDING_BYTES: Final = 250
 """Of a prediction that waits for its label, in memory."""
@@ -69,6 +70,7 @@ class ModelPlan:
         expected: the most false alarms a week, in the mean, at the given rate or, without one, the
             reference's, for which its thresholds are made.
         traffic: rows a second of the reference.
+        unbounded: detectors that the budget does not bound.
     """
 
     model: str
@@ -81,6 +83,7 @@ class ModelPlan:
     expected: float
     traffic: float | None
     join: JoinPlan | None
+    unbounded: tuple[Unbounded, ...] = ()
 
 
 def per_second(text: str) -> float:
@@ -115,7 +118,10 @@ def _model(spec: MonitorSpec, profile: ReferenceProfile | None, rate: float | No
     if profile is None:
         learned = f"learned from the first {spec.warmup:,} rows"
         budget = spec.false_alarms
-        return ModelPlan(spec.model, learned, None, 0, None, None, budget, budget, None, join)
+        further = unbounded(spec, None, rate)
+        return ModelPlan(
+            spec.model, learned, None, 0, None, None, budget, budget, None, join, further
+        )
     state = engine.new(Subject(spec.model, profile.version), spec, profile)
     traffic = _traffic(profile)
     watched = [name for name in profile.features if name in state.roster.names]
@@ -131,6 +137,7 @@ def _model(spec: MonitorSpec, profile: ReferenceProfile | None, rate: float | No
         expected=_expected(split, traffic if rate is None else rate),
         traffic=traffic,
         join=join,
+        unbounded=unbounded(spec, state, traffic if rate is None else rate),
     )
 
 

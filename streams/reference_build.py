@@ -21,6 +21,7 @@ from streams.files import EventFile
 from streams.frames import Message
 from streams.monitors import Monitors
 from streams.pipeline import JoinShard
+from streams.plugins import catalog
 from streams.sources import Counts, PredictionTimes, Source, merged
 
 CHUNK_ROWS = 10_000
@@ -75,7 +76,7 @@ def build_profile(
     spec = monitors.spec(subject.model)
     if tables.without_prediction and spec.task is None:
         raise UsageError("the table has no predictions; say `task:` in a monitor file (--config)")
-    profile = reference_builder.build(subject, rows, spec, origin="build")
+    profile = reference_builder.build(subject, rows, spec, origin="build", catalog=catalog())
     if tables.without_time:
         profile = replace(profile, start=None, end=None, hourly={}).sealed()
     return profile, counts

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import length_hint
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import river
 from river._river_rust.drift import AdaptiveWindowing
 
 from detectors.adwin_state import pack, unpack
-from detectors.api import Change, Floats, finite
+from detectors.api import SHARE, Change, Floats, Setting, Takes, finite
 from detectors.riverstate import dump_river, load_river
 
 _CLOCK, _MAX_BUCKETS, _MIN_LENGTH, _GRACE = 32, 5, 5, 10  # River's defaults
@@ -30,6 +31,9 @@ class Adwin:
     """
 
     name: ClassVar[str] = "adwin"
+    takes: ClassVar[Takes] = "ranks"
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({"delta": SHARE(0.002)})
+    quiet: ClassVar[float] = 0.12
 
     def __init__(self, *, delta: float = 0.002) -> None:
         self.delta = delta

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import DDM
 
+from detectors.api import Setting
 from detectors.river_errors import RiverErrors
 
 
@@ -19,12 +20,17 @@ class Ddm(RiverErrors):
     """
 
     name: ClassVar[str] = "ddm"
-    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
-        {"warm_start": 30, "warning_threshold": 2.0, "drift_threshold": 3.0}
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "warm_start": Setting(30, least=1),
+            "warning_threshold": Setting(2.0, inside=True),
+            "drift_threshold": Setting(3.0, inside=True),
+        }
     )
+    quiet: ClassVar[float] = 1.0
 
     @staticmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         return DDM(**settings)
 
     def _shown(self) -> float:

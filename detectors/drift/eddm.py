@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import EDDM
 
+from detectors.api import SHARE, Setting
 from detectors.river_errors import RiverErrors
 
 
@@ -22,12 +23,17 @@ class Eddm(RiverErrors):
     """
 
     name: ClassVar[str] = "eddm"
-    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
-        {"warm_start": 30, "alpha": 0.95, "beta": 0.9}
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "warm_start": Setting(30, least=1),
+            "alpha": SHARE(0.95),
+            "beta": SHARE(0.9),
+        }
     )
+    quiet: ClassVar[float] = 103.0
 
     @staticmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         return EDDM(**settings)
 
     def _shown(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import FHDDM
 
+from detectors.api import SHARE, Setting
 from detectors.river_errors import RiverErrors
 
 
@@ -21,13 +22,17 @@ class Fhddm(RiverErrors):
     """
 
     name: ClassVar[str] = "fhddm"
-    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
-        {"sliding_window_size": 100, "confidence_level": 0.000001}
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "sliding_window_size": Setting(100, least=10, most=10_000),
+            "confidence_level": SHARE(0.000001),
+        }
     )
+    quiet: ClassVar[float] = 25.0
     correct: ClassVar[bool] = True
 
     @staticmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         return FHDDM(**settings)
 
     def _shown(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import HDDMA
 
+from detectors.api import SHARE, Setting
 from detectors.river_errors import RiverErrors
 
 
@@ -19,12 +20,17 @@ class HddmA(RiverErrors):
     """
 
     name: ClassVar[str] = "hddm_a"
-    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
-        {"drift_confidence": 0.001, "warning_confidence": 0.005, "two_sided_test": False}
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "drift_confidence": SHARE(0.001),
+            "warning_confidence": SHARE(0.005),
+            "two_sided_test": Setting(default=False),
+        }
     )
+    quiet: ClassVar[float] = 4.0
 
     @staticmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         return HDDMA(**settings)
 
     def _shown(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from river.drift.binary import HDDMW
 
+from detectors.api import SHARE, Setting
 from detectors.river_errors import RiverErrors
 
 
@@ -19,17 +20,18 @@ class HddmW(RiverErrors):
     """
 
     name: ClassVar[str] = "hddm_w"
-    defaults: ClassVar[Mapping[str, float]] = MappingProxyType(
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
         {
-            "drift_confidence": 0.001,
-            "warning_confidence": 0.005,
-            "lambda_val": 0.05,
-            "two_sided_test": False,
+            "drift_confidence": SHARE(0.001),
+            "warning_confidence": SHARE(0.005),
+            "lambda_val": SHARE(0.05),
+            "two_sided_test": Setting(default=False),
         }
     )
+    quiet: ClassVar[float] = 79.0
 
     @staticmethod
-    def _new(settings: Mapping[str, float]) -> Any:  # Any: River is untyped
+    def _new(settings: Mapping[str, Any]) -> Any:  # Any: River is untyped
         return HDDMW(**settings)
 
     def _shown(self) -> float:

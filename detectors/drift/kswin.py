@@ -6,13 +6,14 @@ import warnings
 from collections import deque
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from river.drift import KSWIN
 from scipy.stats import ks_2samp
 
-from detectors.api import Change, Floats, finite
+from detectors.api import SHARE, Change, Floats, Setting, Takes, finite
 from detectors.riverstate import dump_river, load_river
 
 _LEAST_DISTANCE = 0.1  # River's
@@ -31,6 +32,16 @@ class Kswin:
     """
 
     name: ClassVar[str] = "kswin"
+    takes: ClassVar[Takes] = "shape"
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "alpha": SHARE(0.005),
+            "window_size": Setting(100, least=10, most=1_000),
+            "stat_size": Setting(30, least=2, most=500),
+            "seed": Setting(1),
+        }
+    )
+    quiet: ClassVar[float] = 1_400.0
 
     def __init__(
         self, *, alpha: float = 0.005, window_size: int = 100, stat_size: int = 30, seed: int = 1

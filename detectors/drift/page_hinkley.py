@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import inf
 from operator import length_hint
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from detectors.api import Change, Floats, finite
+from detectors.api import Change, Floats, Setting, Takes, finite
 
 _CLIP_SD = 1e6
 """Values further out than this many standard deviations count as that far: sums stay finite."""
@@ -32,6 +33,15 @@ class PageHinkley:
     """
 
     name: ClassVar[str] = "page_hinkley"
+    takes: ClassVar[Takes] = "standardised"
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType(
+        {
+            "delta": Setting(0.1),
+            "threshold": Setting(100.0, inside=True),
+            "mode": Setting("both", words=("up", "down", "both")),
+        }
+    )
+    quiet: ClassVar[float] = 36.0
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from streams.monitors import Report
     from streams.plan import JoinPlan, ModelPlan
+    from streams.unbounded import Unbounded
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _FAR = 1.5
@@ -110,8 +111,24 @@ def _lines(each: ModelPlan) -> Iterator[tuple[str, str]]:
     if each.traffic is not None and each.expected > _FAR * each.budget:
         yield "", f"its reference has {each.traffic:.2g} rows a second;"
         yield "", "build one from traffic like this"
+    yield from _unbounded_lines(each.unbounded)
     if each.join is not None:
         yield from _join_lines(each.join)
+
+
+def _unbounded_lines(detectors: Sequence[Unbounded]) -> Iterator[tuple[str, str]]:
+    if detectors:
+        yield "outside the budget", "no bound on false alarms"
+    for each in detectors:
+        role = "opens alerts" if each.opens else "shown only"
+        yield f"  {each.detector}", f"on {each.on}: {role}"
+        if each.signals is None:
+            yield "", "signals are known after the warm-up"
+        elif each.alarms is None:
+            yield "", f"{each.signals:,} signals; alarms not measured at these settings"
+        else:
+            told = f"about {amount(each.alarms)} alarms a week if nothing changes"
+            yield "", f"{each.signals:,} signals; {told}"
 
 
 def _join_lines(join: JoinPlan) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ SPEC = MonitorSpec(
         Threshold(metric="accuracy", below=0.7, min_samples=15, for_windows=2, clear=0.8),
         Threshold(metric="mae", above=0.5, relative="reference", min_samples=15),
         Threshold(metric="missing_rate:amount", above=0.1, min_samples=20),
+        Threshold(metric="recall", below=0.3, relative="reference", min_samples=15),
     ),
 )
 BANKED = replace(SPEC, warmup=800)
@@ -113,7 +114,11 @@ def test_the_streams_say_something() -> None:
         assert bool(banked) is stream.startswith("banked")
         assert len(run.windows) > 50
         assert any(window.revision > 1 for window in run.windows)
-    counters = whole("classifier", 1, False).state.counters
+    told = whole("classifier", 1, False)
+    assert {f.signal for f in told.findings} >= {"metric:accuracy", "metric:recall"}
+    assert any("threshold:recall" in window.reasons for window in told.windows)
+    assert "threshold:recall" not in told.windows[-1].reasons, "learned meanwhile"
+    counters = told.state.counters
     counted = ("late_predictions", "late_outcomes", "unknown_class", "new_features")
     assert all(counters[name] for name in counted), counters
 

@@ -170,4 +170,5 @@ def test_a_level_is_not_carried_over_to_another_reference() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_category_that_moves_on_says_so(seed: int) -> None:
     _, alerts = watch(stream((3_000, 0), (8_000, 2.0), (4_000, -1.5), seed=seed))
-    assert told(alerts, "feature:country")[:2] == ["opened", "updated"]
+    first, second = told(alerts, "feature:country")[:2]
+    assert (first, second in {"updated", "deescalated"}) == ("opened", True)

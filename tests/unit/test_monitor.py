@@ -317,7 +317,12 @@ def test_what_is_missing_mistyped_or_never_seen_is_a_matter_of_data_quality():
     run = Run(MonitorSpec(model="m", warmup=1_000)).step(rows, rows[-1].arrival)
     quality = {a.signal: a.severity for a in run.alerts if a.kind == "data_quality"}
     assert quality == dict.fromkeys(["missing:x", "type_changed:x", "unseen:c"], "critical")
-    assert {a.reason for a in run.alerts} <= {"opened", "escalated"}
+    drift = {a.signal: a.suppressed_by for a in run.alerts if a.kind == "feature_drift"}
+    causes = {a.fingerprint: a.signal for a in run.alerts}
+    assert {signal: causes.get(mark or "") for signal, mark in drift.items()} == {
+        "feature:x": "missing:x",
+        "feature:c": None,  # a new value is what drifted
+    }
 
 
 def test_a_budget_of_more_false_alarms_lowers_every_threshold():

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
+from detectors.reference_builder import build
 from detectors.remedy_spec import Remedy
 from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
+from tests.monitored import SUBJECT, classifier, frames
 
 FULL = """\
 # yaml-language-server: $schema=...
@@ -186,6 +188,46 @@ def test_without_a_file_a_model_has_the_defaults():
             "m.yaml:2:21: drift.detectors[0]: 'adwn' is not known; did you mean `adwin`?",
         ),
         (
+            "model: m\ndrift: {detectors: [ddm]}",
+            "m.yaml:2:21: drift.detectors[0]: 'ddm' needs to know what it watches; write {name: ",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: fhddm, on: 'feature:a'}]}",
+            "m.yaml:2:39: drift.detectors[0].on: fhddm counts errors (0 right, 1 wrong); write `on",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: scores}]}",
+            "m.yaml:2:39: drift.detectors[0].on: 'scores' is no signal; did you mean `score`?",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {alfa: 0.1}}]}",
+            "m.yaml:2:61: drift.detectors[0].params.alfa: unknown key; did you mean `alpha`?",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {alpha: 0}}]}",
+            "m.yaml:2:62: drift.detectors[0].params.alpha: 0 is out of range; write one like 0.005",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, params: {stat_size: 60}}]}",
+            "m.yaml:2:54: drift.detectors[0].params: stat_size 60 is not within half of window 100",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: kswin, on: error, opens: 'true'}]}",
+            "m.yaml:2:53: drift.detectors[0].opens: expected true or false, without quotes",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: ddm, on: error}, {name: ddm, on: error}]}",
+            "m.yaml:2:45: drift.detectors[1]: ddm stands on error twice; remove one",
+        ),
+        (
+            "model: m\nfeatures: [pay]\ndrift: {detectors: [{name: adwin, on: 'feature:pya'}]}",
+            "m.yaml:3:39: drift.detectors[0].on: 'pya' is not among `features`; did you mean",
+        ),
+        (
+            "model: m\ndrift: {detectors: [{name: adwin, on: residual}]}\ntask: multiclass",
+            "m.yaml:2:39: drift.detectors[0].on: classes have no residual (task multiclass); write",
+        ),
+        (
             "model: m\nmetrics: [cost]",
             "m.yaml:2:11: metrics[0]: 'cost' needs its numbers; write {name: cost, fn: 500, fp: 5}",
         ),
@@ -318,3 +360,25 @@ def test_monitors_survive_a_checkpoint_and_equal_ones_are_equal_bytes(tmp_path: 
     assert again == monitors
     assert again.encode() == load(tmp_path).encode()
     assert Monitors.decode(b"") == Monitors()
+
+
+def test_a_threshold_that_its_reference_cannot_answer_is_noted(tmp_path: Path):
+    rows = [row for row in classifier(1, 300, hostile=False) if row.kind == "prediction"]
+    reference = build(SUBJECT, frames(rows), MonitorSpec(model="m"))
+    (tmp_path / "m.json").write_bytes(reference.to_json())
+    text = (
+        "model: m\nreference: m.json\nthresholds:\n"
+        "  - {metric: recall, below: 0.1, relative: reference}\n"
+        "  - {metric: 'missing_rate:gone', above: 0.1, relative: reference}\n"
+        "  - {metric: 'missing_rate:amount', above: 0.1, relative: reference}\n"
+        "  - {metric: cost, above: 5}\n"
+    )
+    report = inspect([write(tmp_path, text)])
+    assert report.problems == []
+    found = [(note.line, note.path, note.text) for note in report.notes]
+    no_labels = "recall: the reference has no labels; the first 5,000 will tell"
+    assert found[0] == (4, "thresholds[0]", no_labels)
+    assert found[1] == (5, "thresholds[1]", "missing_rate:gone: the reference has no such feature")
+    assert found[2][:2] == (7, "thresholds[3]")
+    assert "only if `metrics` names it" in found[2][2]
+    assert len(found) == 3

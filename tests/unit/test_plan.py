@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from detectors import profiling
 from detectors.engine import new, snapshot
 from detectors.reference import AttributionProfile, ReferenceProfile, UnsupportedProfile
-from detectors.spec import MonitorSpec, Threshold
+from detectors.spec import DetectorSpec, MonitorSpec, Threshold
 from driftline.errors import UsageError
 from driftline.subject import Subject
 from streams.cli.check import amount, size
@@ -111,6 +111,25 @@ def test_at_the_traffic_of_the_reference_false_alarms_stay_in_the_budget_and_gro
     assert usual.expected < allowed.expected <= 10.0
 
 
+def test_detectors_outside_the_budget_are_told_with_what_was_measured_of_them():
+    kswin = DetectorSpec(name="kswin", on=("feature:*", "score"), opens=True)
+    ddm = DetectorSpec(name="ddm", on=("error",), params={"drift_threshold": 2.5})
+    reference = profile(2)
+    found = planned(reference, 10.0, detectors=("adwin",), configured=(kswin, ddm)).unbounded
+    features = 3  # two numbers and a country
+    week = 10 * 7 * DAY_S
+    assert [(u.detector, u.on, u.opens, u.signals) for u in found] == [
+        ("adwin", "every feature and the error", True, features),
+        ("kswin", "feature:*, score", True, features + 1),
+        ("ddm", "error", False, 0),  # this reference knows no error
+    ]
+    assert found[0].alarms == pytest.approx(0.12e-6 * features * week)
+    assert found[1].alarms == pytest.approx(1_400e-6 * (features + 1) * week)
+    assert found[2].alarms is None, "not measured at these settings"
+    learned = planned(None, 10.0, configured=(kswin,)).unbounded
+    assert [(u.signals, u.alarms) for u in learned] == [(None, None)]
+
+
 def test_join_bytes_follow_rate_and_horizon():
     found = planned(None, 100.0, horizon_ms=3_600_000).join
     assert found is not None
@@ -151,10 +170,21 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path):
     reference = tmp_path / "m.json"
     reference.write_bytes(profile(3).to_json())
     path = tmp_path / "m.yaml"
-    path.write_text("model: m\nreference: m.json\nlabels: {horizon: 7d}\n")
+    path.write_text(
+        "model: m\nreference: m.json\nlabels: {horizon: 7d}\n"
+        "drift: {detectors: [{name: kswin, on: 'feature:*', opens: true}]}\n"
+    )
     shown = run("check", path, "--plan", "--rate", "100/s")
     assert shown.exit_code == 0, shown.output
-    for text in ("m@1, 6,000 rows", "feature values", "its reference has", "needs 61 partitions"):
+    for text in (
+        "m@1, 6,000 rows",
+        "feature values",
+        "its reference has",
+        "needs 61 partitions",
+        "outside the budget",
+        "on feature:*: opens alerts",
+        "alarms a week if nothing",
+    ):
         assert text in shown.stdout
     assert max(map(len, shown.stdout.splitlines()[1:])) <= 80
     (found,) = json.loads(run("check", path, "--plan", "--json").stdout)["plan"]

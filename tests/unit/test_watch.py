@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from detectors.error_signal import HELD, ErrorSignal
-from detectors.features import MEMORY, Features, _Ranks
+from detectors.features import Features
 from detectors.feed import TICKS, RankFeed, to_ticks
+from detectors.ranked import MEMORY, Ranked
 from detectors.reference import ErrorReference
 from detectors.reference_builder import build
 from detectors.ring import Ring
@@ -79,7 +80,7 @@ def test_ranks_reach_back_by_a_fixed_number_of_rows():
     features = Features(["amount"], build(SUBJECT, [frame], spec), spec)
     (_, feature), codes = features.watched[0], observe(frame, features.measures).codes
     history = Ring(MEMORY).extend({"codes": codes, "ts": frame.ints("ts")})
-    values, rows = _Ranks(history, 0, feature).values(0, 2_500)
+    values, rows = Ranked(history, feature.ranking).values(0, 2_500)
     assert (len(values), rows[0], rows[-1]) == (MEMORY, 500, 2_499)
 
 
