@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from detectors.frame import Frame, concat
 from detectors.join_spec import JoinSpec
 from detectors.matching import Lane, Matching
@@ -30,6 +32,7 @@ from detectors.pending import Pending
 
 __all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
 
+_LOOKED_UP = frozenset({"prediction", "label"})
 _RANK = {"prediction": 0, "outcome": 1, "command": 2, "count": 3}
 
 
@@ -51,7 +54,11 @@ def step(
         `pending_full` since the last step. Labels that met no prediction count under "model@".
     """
     matching = Matching(pending, spec)
-    lanes = [matching.lane(frame) for frame in _one_each(frames)]
+    rows = _one_each(frames)
+    looked_up = [f.columns["id"].data for f in rows if f.kind in _LOOKED_UP]
+    if looked_up:
+        pending.fetch(np.concatenate(looked_up))
+    lanes = [matching.lane(frame) for frame in rows]
     _take_rows(pending, lanes)
     out = [frame for lane in lanes for frame in lane.passed()]
     out += matching.outcome_frames()

@@ -52,6 +52,9 @@ class MemoryPending:
 
     # -- predictions ---------------------------------------------------------------------------
 
+    def fetch(self, ids: Array) -> None:
+        """See `Pending`: all of it is at hand."""
+
     def keep(self, frame: Frame, ends: Array) -> list[int]:
         """See `Pending`."""
         refs = np.empty(frame.n, np.int64)
