@@ -267,7 +267,7 @@ class MemoryPending:
                 store._add(row_id, number << _SHIFT | row)
             store._entries += slab.count
         for entry in dumped["slots"]:
-            for row_id, slot in _load_slots(entry):
+            for row_id, slot in load_slots(entry):
                 store.set_slot(entry["model"], row_id, slot)
         return store
 
@@ -282,7 +282,8 @@ def _dump_slots(model: str, slots: dict[bytes, Slot]) -> dict[str, Any]:
     }
 
 
-def _load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
+def load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
+    """(id, waiting label) of one model's part of a dump."""
     frame = decode_frame(dumped["labels"])
     matched = np.frombuffer(dumped["matched"], bool).tolist()
     arrivals = np.frombuffer(dumped["arrivals"], "<i8").tolist()
