@@ -67,8 +67,9 @@ class Slot(NamedTuple):
 class Pending(Protocol):
     """The store of one shard of prediction ids."""
 
-    next_end: int
-    """The arrival at which the next slice ends, in ms."""
+    @property
+    def next_end(self) -> int:
+        """The arrival at which the next slice ends, in ms."""
 
     @property
     def waiting_labels(self) -> int:

@@ -57,6 +57,10 @@ class WorkerSettings(BaseSettings):
     monitors: Path | None = Field(
         None, description="folder of monitor files, one YAML per model; unset: defaults for all"
     )
+    state_dir: Path | None = Field(
+        None,
+        description="folder for predictions that wait for labels, on disk; unset: in memory",
+    )
     health_host: str = Field("0.0.0.0", description="address of /healthz and /metrics")  # noqa: S104  containers probe from outside
     health_port: Port = Field(8081, description="port of /healthz and /metrics; 0: any free one")
     checkpoint_interval_s: Seconds = Field(30.0, description="time between checkpoints")

@@ -107,7 +107,7 @@ class SliceDisk:
         """
         options = WriteOptions()
         options.sync = durable
-        options.disable_wal = not durable
+        options.disable_wal(not durable)
         try:
             for number, values in changes.items():
                 batch = WriteBatch(raw_mode=True)
@@ -178,7 +178,7 @@ class _Shared:
         """Options of one database. Filters and indexes live in the cache, which is bounded."""
         if self._cache is None or self._buffers is None:
             self._cache = Cache(CACHE_BYTES)
-            self._buffers = WriteBufferManager(WRITE_BYTES, False)  # noqa: FBT003  positional only
+            self._buffers = WriteBufferManager(WRITE_BYTES, False)
         table = BlockBasedOptions()
         table.set_block_cache(self._cache)
         table.set_block_size(_BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""The slices of time that pending entries lie in: what each holds, and what is lost when it goes."""
+"""The slices of time that pending entries lie in: what each holds, and what is lost with it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from detectors import engine, join, policy
 from detectors.clock import ArrivalClock
@@ -28,8 +29,8 @@ from streams.readings import Reading
 RELEASE_BYTES = 4 << 20
 """What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
 
-HELD_BYTES = 64 << 20
-"""What one partition's sequencer holds before the older half is stepped, counted as `forced`."""
+HELD_BYTES = 256 << 20
+"""What all sequencers of a worker hold before the fullest step their older half: `forced`."""
 
 NO_MODEL = "@"
 """The subject of what names no model."""
@@ -43,14 +44,48 @@ LATEST: Final = "last_1000"
 """The stretches of outcomes that /metrics shows performance over."""
 
 
-class JoinShard:
-    """One shard of prediction ids: rows in key order through the join."""
+class HeldRows:
+    """The bound on what the sequencers of a worker hold together.
 
-    def __init__(self, monitors: Monitors) -> None:
+    A sequencer that holds no less than its share of too much steps its older half. Which one that
+    is depends on the others, but nothing is promised of forced rows, and they are counted.
+    """
+
+    def __init__(self, limit_bytes: int = HELD_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self._sizes: WeakKeyDictionary[Sequencer, int] = WeakKeyDictionary()
+
+    def force(self, sequencer: Sequencer) -> list[Frame]:
+        """The frames that a sequencer must let go of now; mostly none."""
+        self._sizes[sequencer] = sequencer.nbytes
+        total = sum(self._sizes.values())
+        if total <= self.limit_bytes or sequencer.nbytes * len(self._sizes) < total:
+            return []
+        frames = sequencer.force(0)
+        self._sizes[sequencer] = sequencer.nbytes
+        return frames
+
+
+class JoinShard:
+    """One shard of prediction ids: rows in key order through the join.
+
+    Args:
+        monitors: horizons and segments.
+        pending: what it remembers; None: a store in memory.
+        held: the bound it shares with others; None: one of its own.
+    """
+
+    def __init__(
+        self,
+        monitors: Monitors,
+        pending: join.Pending | None = None,
+        held: HeldRows | None = None,
+    ) -> None:
         self.monitors = monitors
         self.clock = ArrivalClock()
         self.sequencer = Sequencer()
-        self.pending: join.Pending = join.MemoryPending()
+        self.pending: join.Pending = join.MemoryPending() if pending is None else pending
+        self.held = held or HeldRows()
         self.passed: int | None = None
         """The arrival below which everything was emitted; None before all sources were heard."""
 
@@ -59,7 +94,7 @@ class JoinShard:
         for frame in message.frames:
             self.sequencer.hold(frame)
         self.clock.advance(message.arrivals, message.sources)
-        released = self.sequencer.force(HELD_BYTES)
+        released = self.held.force(self.sequencer)
         if self.clock.now is not None:
             released += self.sequencer.release(self.clock.now, RELEASE_BYTES)
             self.passed = self.sequencer.passed(self.clock.now)
@@ -83,12 +118,19 @@ class JoinShard:
         }
 
     @classmethod
-    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> JoinShard:
-        """The shard that `dump` described."""
-        shard = cls(monitors)
+    def load(
+        cls,
+        dumped: dict[str, Any],
+        monitors: Monitors,
+        pending: join.Pending | None = None,
+        held: HeldRows | None = None,
+    ) -> JoinShard:
+        """The shard that `dump` described; `pending` where its store is not in memory."""
+        if pending is None:
+            pending = join.MemoryPending.load(dumped["pending"])
+        shard = cls(monitors, pending, held)
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
-        shard.pending = join.MemoryPending.load(dumped["pending"])
         shard.passed = dumped["passed"]
         return shard
 
@@ -104,10 +146,11 @@ class Decided:
 class DetectShard:
     """The monitors of the models whose observations lie in one partition."""
 
-    def __init__(self, monitors: Monitors) -> None:
+    def __init__(self, monitors: Monitors, held: HeldRows | None = None) -> None:
         self.monitors = monitors
         self.clock = ArrivalClock()
         self.sequencer = Sequencer()
+        self.held = held or HeldRows()
         self.subjects: dict[str, MonitorState] = {}
         self.counts: dict[str, dict[str, int]] = {}
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
@@ -126,7 +169,7 @@ class DetectShard:
             else:
                 self.sequencer.hold(frame)
         self.clock.advance(message.arrivals, message.sources)
-        released = self.sequencer.force(HELD_BYTES)
+        released = self.held.force(self.sequencer)
         clock = self.clock.now or 0
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
@@ -209,9 +252,11 @@ class DetectShard:
         }
 
     @classmethod
-    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> DetectShard:
+    def load(
+        cls, dumped: dict[str, Any], monitors: Monitors, held: HeldRows | None = None
+    ) -> DetectShard:
         """The shard that `dump` described."""
-        shard = cls(monitors)
+        shard = cls(monitors, held)
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
         shard.subjects = {

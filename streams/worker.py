@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -22,6 +23,7 @@ from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.notify import GivenUp, Notify
+from streams.changes import ChangeLog
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
 from streams.health import HealthServer
@@ -30,10 +32,12 @@ from streams.monitors import load as load_monitors
 from streams.notify.api import Destination
 from streams.notify.delivery import Fanout
 from streams.notify.destinations import load as load_destinations
+from streams.pipeline import HeldRows
 from streams.provision import apply
 from streams.session import Headers, Stage
 from streams.stages import Stages
 from streams.telemetry import Telemetry
+from streams.topic_ids import ClusterTopicIds
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -103,6 +107,7 @@ class Worker:
         )
         shards, models = topics.partitions, topics.partitions
         servers = bootstrap_servers(settings)
+        held = HeldRows()
         join = Join(
             self.outbox,
             self.telemetry,
@@ -114,6 +119,10 @@ class Worker:
             destinations=models,
             checkpoint_interval_s=settings.checkpoint_interval_s,
             monotonic=time.monotonic,
+            held=held,
+        )
+        join.keep_on_disk(
+            ChangeLog(self.outbox, servers, topics.join_changes), state_folder(settings, join.name)
         )
         detect = Detect(
             self.outbox,
@@ -124,6 +133,7 @@ class Worker:
             inputs=models,
             checkpoint_interval_s=settings.checkpoint_interval_s,
             monotonic=time.monotonic,
+            held=held,
         )
         detect.publish_to(topics)
         notify = Notify(self.outbox, self.telemetry, topics, self.fanout)
@@ -131,8 +141,10 @@ class Worker:
 
     def _connect(self, stages: list[Stage]) -> None:
         """One Faust agent per stage, each on the batch channel of its topics."""
+        ids = ClusterTopicIds(bootstrap_servers(self.settings))
         for stage in stages:
             stage.commit = self._commit
+            stage.topic_ids = ids
             self.stages.add(stage)
             channel = self.app.topic(
                 *stage.topics, schema=transport.BatchSchema(), maxsize=QUEUED_BATCHES
@@ -271,6 +283,11 @@ def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServ
             pause = min(2 * pause, 10.0)
         else:
             return
+
+
+def state_folder(settings: WorkerSettings, stage: str) -> Path | None:
+    """Where a stage keeps its partitions' state on disk; None: nowhere."""
+    return None if settings.state_dir is None else settings.state_dir / settings.group / stage
 
 
 def bootstrap_servers(settings: WorkerSettings) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
+from streams.manifest import Manifest
 from streams.monitors import Monitors
 from streams.pipeline import DetectShard
 from streams.session import Session
@@ -23,13 +24,19 @@ class Detect(Stateful):
         """Names the topics that alerts and window summaries go to."""
         self._alerts, self._windows = topics.alerts, topics.windows
 
-    def fresh(self) -> DetectShard:
+    def fresh(self, _partition: int) -> DetectShard:
         """The state of a partition that has seen nothing."""
-        return DetectShard(self.monitors)
+        return DetectShard(self.monitors, self.held)
 
-    def loaded(self, state: Any, monitors: Monitors) -> DetectShard:
+    def loaded(
+        self, state: Any, monitors: Monitors, _partition: int, _former: Manifest
+    ) -> DetectShard:
         """The monitors as they were when the checkpoint was written."""
-        return DetectShard.load(state, monitors)
+        return DetectShard.load({"subjects": {}} | state, monitors, self.held)
+
+    def facts(self, core: DetectShard) -> dict[str, int]:
+        """What `driftline state` shows of the monitors."""
+        return {"subjects": len(core.subjects), "held_bytes": core.sequencer.nbytes}
 
     def arrival(self, _session: Session) -> int | None:
         """Nobody downstream waits for a clock."""

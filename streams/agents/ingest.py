@@ -85,7 +85,7 @@ class Ingest(Stage):
             start = offset if metadata else 0  # never committed: the channel begins at 0
             reached = int(metadata.removeprefix("arrival=") or -1) if metadata else -1
             core = Arrival(self._now_ms, self._clock_from_records, None if reached < 0 else reached)
-            sender = Sender(log_name(tp), start, self.destinations)
+            sender = Sender(log_name(tp), start, self.destinations, await self.id_of(tp.topic))
             sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
         return sessions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +104,13 @@ class Live:
             alerts.close()
             windows.close()
 
+    def wait_for_disk(self, state: Path) -> None:
+        """Returns once some partition's checkpoint is on the disk."""
+        deadline = time.monotonic() + 30
+        while not list(state.glob("*/join/*/HEAD")):
+            assert time.monotonic() < deadline, self.workers.logs()
+            time.sleep(0.1)
+
     def wait_for_observations(self, more: int) -> None:
         """Returns once join has emitted so many further messages."""
         rows = Reader(self.bootstrap, self.topics.observations)
@@ -171,3 +179,22 @@ def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50)
         time.sleep(seconds / slices)
     end = stream.last_arrival + SETTLE_MS
     feed(live.bootstrap, live.topics, stream.since(begin), end_ms=end)
+
+
+def test_a_lost_state_folder_is_had_again_from_kafka(live: Live, monitors: Path, tmp_path: Path):
+    stream = make_stream(3_000, seed=5)
+    expected = replay(stream, monitors, tmp_path)
+    state = tmp_path / "state"
+    live.workers.settings["DRIFTLINE_STATE_DIR"] = str(state)
+    victim = live.workers.start()
+    with ThreadPoolExecutor(1) as pool:
+        fed = pool.submit(feed_slowly, live, stream, seconds=25)
+        for lose in (shutil.rmtree, lambda _: None):  # lost at first, then only behind
+            live.wait_for_observations(8)
+            live.workers.kill(victim)
+            assert list(state.glob("*/join/*/HEAD")), "nothing was on the disk yet"
+            lose(state)
+            victim = live.workers.start()
+        fed.result()
+    check(live, expected)
+    assert "rebuilt from Kafka" in live.workers.logs()
