@@ -107,7 +107,8 @@ class SliceDisk:
         """
         options = WriteOptions()
         options.sync = durable
-        options.disable_wal(not durable)
+        # The stub takes the property for a method.
+        options.disable_wal = not durable  # type: ignore[method-assign,assignment]
         try:
             for number, values in changes.items():
                 batch = WriteBatch(raw_mode=True)
@@ -177,13 +178,14 @@ class _Shared:
     def options(self) -> Options:
         """Options of one database. Filters and indexes live in the cache, which is bounded."""
         if self._cache is None or self._buffers is None:
-            self._cache = Cache(CACHE_BYTES)
+            self._cache = Cache.new_hyper_clock_cache(CACHE_BYTES, 0)
             self._buffers = WriteBufferManager(WRITE_BYTES, False)
         table = BlockBasedOptions()
         table.set_block_cache(self._cache)
         table.set_block_size(_BLOCK_BYTES)
         table.set_bloom_filter(_BITS_PER_ID, block_based=False)
         table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_block_based_table_factory(table)
@@ -191,6 +193,8 @@ class _Shared:
         options.set_write_buffer_manager(self._buffers)
         options.set_write_buffer_size(_BUFFER_BYTES)
         options.set_max_write_buffer_number(2)
+        options.set_memtable_prefix_bloom_ratio(0.1)
+        options.set_memtable_whole_key_filtering(True)
         options.set_max_open_files(_OPEN_FILES)
         options.set_keep_log_file_num(1)
         options.set_max_log_file_size(1 << 20)
