@@ -23,16 +23,17 @@ from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.notify import GivenUp, Notify
+from streams.audit.recorder import Recorder
 from streams.changes import ChangeLog
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
 from streams.health import HealthServer
+from streams.held_rows import HeldRows
 from streams.monitors import Monitors
 from streams.monitors import load as load_monitors
 from streams.notify.api import Destination
 from streams.notify.delivery import Fanout
 from streams.notify.destinations import load as load_destinations
-from streams.pipeline import HeldRows
 from streams.provision import apply
 from streams.session import Headers, Stage
 from streams.stages import Stages
@@ -242,8 +243,11 @@ def run_worker(settings: WorkerSettings) -> int:
     health = HealthServer(telemetry, settings.health_port, host=settings.health_host)
     health.start()
     log.info("health and metrics: http://%s:%d/metrics", settings.health_host, health.port)
+    recorder = Recorder(",".join(bootstrap_servers(settings)), topics, settings.group, telemetry)
     try:
         wait_for_broker(settings, topics, health)
+        if settings.audit:
+            recorder.start()
         return Worker(
             settings,
             topics=topics,
@@ -253,6 +257,7 @@ def run_worker(settings: WorkerSettings) -> int:
             health=health,
         ).run()
     finally:
+        recorder.stop()
         health.stop()
 
 

@@ -15,9 +15,9 @@ from driftline.errors import CheckpointError
 from streams.channel import Receiver, Sender
 from streams.checkpoint import CheckpointStore, Pieces
 from streams.frames import Message, unpack
+from streams.held_rows import HeldRows
 from streams.manifest import CONFIG, STATE, Draft, Manifest, Run
 from streams.monitors import Monitors
-from streams.pipeline import HeldRows
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.telemetry import Telemetry
 from streams.transport import Batch
