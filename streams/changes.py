@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import cramjam
 import msgspec
 import numpy as np
 from aiokafka import TopicPartition
@@ -28,7 +29,10 @@ _ID_BYTES = 16
 
 
 class _Puts(msgspec.Struct, array_like=True, frozen=True):
-    """Puts into one slice: ids and values end to end, with the values' sizes as little u32."""
+    """Puts into one slice: ids and values end to end, the values' sizes as little-endian u32.
+
+    `values` is an LZ4 block with its size in front: neighbours have much in common.
+    """
 
     number: int
     ids: bytes
@@ -130,7 +134,7 @@ def _cut(changes: Changes) -> Iterator[list[_Puts]]:
 def _puts(number: int, values: Sequence[tuple[bytes, bytes]]) -> _Puts:
     sizes = np.array([len(value) for _, value in values], "<u4").tobytes()
     ids, held = zip(*values, strict=True)
-    return _Puts(number, b"".join(ids), sizes, b"".join(held))
+    return _Puts(number, b"".join(ids), sizes, bytes(cramjam.lz4.compress_block(b"".join(held))))
 
 
 def _changes(puts: Sequence[_Puts]) -> Changes:
@@ -139,6 +143,7 @@ def _changes(puts: Sequence[_Puts]) -> Changes:
         ends = np.cumsum(np.frombuffer(part.sizes, "<u4").astype(np.int64)).tolist()
         starts = [0, *ends[:-1]]
         ids = [part.ids[i : i + _ID_BYTES] for i in range(0, len(part.ids), _ID_BYTES)]
-        values = [part.values[a:b] for a, b in zip(starts, ends, strict=True)]
+        held = bytes(cramjam.lz4.decompress_block(part.values)) if ends[-1] else b""
+        values = [held[a:b] for a, b in zip(starts, ends, strict=True)]
         changes.setdefault(part.number, []).extend(zip(ids, values, strict=True))
     return changes

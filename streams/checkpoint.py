@@ -171,10 +171,12 @@ class CheckpointStore:
         if await reader.position(tp) != chunk.offset:
             reader.seek(tp, chunk.offset)
         while True:  # compaction keeps the last of equal records: it may lie further on
-            record = await reader.getone(tp)
-            if form.digest(record.value or b"") == chunk.digest:
-                return record.value or b""
-            if record.offset + 1 >= (reader.highwater(tp) or 0):
+            found = await reader.getmany(tp, timeout_ms=200, max_records=1)
+            for record in found.get(tp, []):
+                if form.digest(record.value or b"") == chunk.digest:
+                    return record.value or b""
+            mark = reader.highwater(tp)
+            if mark is not None and await reader.position(tp) >= mark:
                 break
         raise CheckpointError(
             f"{self._chunks}/{tp.partition}: the chunk at offset {chunk.offset} of the newest "
