@@ -182,15 +182,15 @@ def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50)
 
 
 def test_a_lost_state_folder_is_had_again_from_kafka(live: Live, monitors: Path, tmp_path: Path):
-    stream = make_stream(3_000, seed=5)
+    stream = make_stream(1_200, seed=5)
     expected = replay(stream, monitors, tmp_path)
     state = tmp_path / "state"
     live.workers.settings["DRIFTLINE_STATE_DIR"] = str(state)
     victim = live.workers.start()
     with ThreadPoolExecutor(1) as pool:
-        fed = pool.submit(feed_slowly, live, stream, seconds=25)
+        fed = pool.submit(feed_slowly, live, stream, seconds=10, slices=25)
         for lose in (shutil.rmtree, lambda _: None):  # lost at first, then only behind
-            live.wait_for_observations(8)
+            live.wait_for_observations(4)
             live.wait_for_disk(state)
             live.workers.kill(victim)
             lose(state)

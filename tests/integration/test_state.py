@@ -5,27 +5,41 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import confluent_kafka
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaProducer
-from confluent_kafka import Message
+from faust.types import TP
 from typer.testing import CliRunner
 
+from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
+from streams import pending_disk
+from streams.agents.join import Join
 from streams.agents.join_disk import PartitionDisk
 from streams.brokers import Broker
 from streams.changes import ChangeLog, Writer
+from streams.channel import Header
 from streams.checkpoint import CHUNK_BYTES, CheckpointStore
 from streams.cli import app
+from streams.frames import Message, pack
 from streams.manifest import CONFIG, STATE, Draft, Run
+from streams.monitors import Monitors
 from streams.rocks_pending import RocksPending
+from streams.session import Session
+from streams.telemetry import Telemetry
 from streams.topics import Topics
+from streams.transport import Batch
+from tests.strategies import Label, Prediction, Row, frames_of
 
-ReadTopic = Callable[..., list[Message]]
+ReadTopic = Callable[..., list[confluent_kafka.Message]]
 
 
 @dataclass
@@ -186,3 +200,150 @@ def test_state_shows_every_partition_with_a_checkpoint(lab: Bench, broker: Broke
     table = CliRunner().invoke(app, ["state", *where])
     assert table.exit_code == 0, table.output
     assert "join" in table.stdout
+
+
+@dataclass
+class Ids:
+    """A cluster in which a topic may have been made anew."""
+
+    id: str
+
+    async def of(self, _topic: str) -> str:
+        return self.id
+
+
+def join_of(lab: Lab, folder: Path | None, *, inputs: int = 2, topic_id: str = "one") -> Join:
+    join = Join(
+        lab.store._outbox,
+        Telemetry(),
+        lab.store,
+        Monitors(),
+        topic=lab.topics.rows,
+        inputs=inputs,
+        destination_topic=lab.topics.observations,
+        destinations=2,
+        checkpoint_interval_s=30,
+        monotonic=time.monotonic,
+    )
+    join.keep_on_disk(lab.changes, folder)
+    join.topic_ids = Ids(topic_id)
+    join.commit = lambda *_: None
+    return join
+
+
+async def opened(join: Join) -> Session:
+    tp = TP(join.topics[0], 1)
+    return (await join.open({tp: (0, "")}))[tp]
+
+
+async def stepped(join: Join, session: Session, rows: list[Row], clock: int) -> dict[str, int]:
+    """Rows as the next message of one source; returns the shard's counts of frames by kind."""
+    at = session.position
+    message = Message(
+        Header("source/0", at, at + 1), {"source/0": clock}, {"source": 1}, frames_of(rows)
+    )
+    said: dict[str, int] = {}
+    step = session.core.step
+
+    def counted(message: Message) -> list[Frame]:
+        frames: list[Frame] = step(message)
+        for frame in frames:
+            said[frame.kind] = said.get(frame.kind, 0) + frame.n
+        return frames
+
+    session.core.step = counted
+    for frame in message.frames:
+        frame.columns["offset"] = Column(np.full(frame.n, at))
+    record: Any = SimpleNamespace(value=pack(message), offset=at)
+    await join.step(session, Batch(session.tp, [record], at, at + 1, session.epoch))
+    del session.core.step
+    return said
+
+
+ROWS: list[Row] = [Prediction(id=f"p{i}", arrival=1_000 + i) for i in range(50)]
+LABELS: list[Row] = [Label(id=f"p{i}", arrival=2_000 + i) for i in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("disk", "disk"), ("disk", "lost"), ("disk", "none"), ("none", "disk")],
+    ids=["it stays", "the disk is lost", "the next worker has none", "the next worker has one"],
+)
+def test_labels_meet_predictions_of_before_a_restart_wherever_these_were_kept(
+    lab: Bench, tmp_path: Path, before: str, after: str
+):
+    folders = {"disk": tmp_path / "a", "lost": tmp_path / "b", "none": None}
+
+    async def body(lab: Lab) -> None:
+        join = join_of(lab, folders[before])
+        session = await opened(join)
+        assert await stepped(join, session, ROWS, 1_500) == {"prediction": 50}
+        await join.checkpoint(session)
+        session.closed = True
+        join.closed(session)
+        await asyncio.gather(*join._closing)
+
+        join = join_of(lab, folders[after])
+        session = await opened(join)
+        assert session.position == 1
+        assert await stepped(join, session, LABELS, 3_000) == {"outcome": 50}
+        await join.checkpoint(session)
+        repeats = await stepped(join, session, [*ROWS[:9], *LABELS[:5]], 4_000)
+        assert repeats == {"count": 2}, "duplicates and label_duplicates"
+        assert session.former.facts["pending"] == 100
+        session.closed = True
+        join.closed(session)
+        await asyncio.gather(*join._closing)
+
+    lab(body)
+
+
+def test_a_folder_that_another_worker_holds_does_not_stop_the_partition(
+    lab: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pending_disk, "_LOCK_WAIT_S", 0.0)
+
+    async def body(lab: Lab) -> None:
+        held = pending_disk.SliceDisk(tmp_path / "1")
+        join = join_of(lab, tmp_path)
+        session = await opened(join)
+        assert await stepped(join, session, ROWS, 1_500) == {"prediction": 50}
+        await join.checkpoint(session)
+        assert held.head() is None
+        held.close()
+        session.closed = True
+        join.closed(session)
+        await asyncio.gather(*join._closing)
+
+    lab(body)
+
+
+def test_a_rows_topic_that_was_made_anew_is_read_from_its_start_with_the_state_of_before(
+    lab: Bench,
+):
+    async def body(lab: Lab) -> None:
+        join = join_of(lab, None)
+        session = await opened(join)
+        await stepped(join, session, ROWS, 1_500)
+        await join.checkpoint(session)
+        again = await opened(join_of(lab, None, topic_id="two"))
+        assert again.position == 0
+        assert again.sender is not None
+        assert again.sender.header(0, 1) == Header(f"{lab.topics.rows}/1", 0, 1, "two")
+        assert again.core.pending.entries == 50
+        unknown = await opened(join_of(lab, None, topic_id=""))
+        assert (unknown.position, unknown.topic_id) == (1, "one"), "a broker that did not say"
+
+    lab(body)
+
+
+def test_another_partition_count_is_refused_with_the_command_to_run(lab: Bench):
+    async def body(lab: Lab) -> None:
+        join = join_of(lab, None)
+        session = await opened(join)
+        await stepped(join, session, ROWS, 1_500)
+        await join.checkpoint(session)
+        with pytest.raises(CheckpointError, match=r"of 2 partitions.*--partitions 2"):
+            await opened(join_of(lab, None, inputs=4))
+
+    lab(body)
