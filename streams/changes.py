@@ -9,6 +9,7 @@ next, and a manifest counts only the *runs* of its own history.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from streams.log_reader import consumer, records_from
 from streams.manifest import Run
 from streams.rocks_pending import Changes
 from streams.session import Outbox
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 RECORD_BYTES = 2 << 20
@@ -99,10 +102,18 @@ class ChangeLog:
 
     async def read(
         self, partition: int, runs: Sequence[Run], since: int
-    ) -> AsyncIterator[tuple[int, Changes]]:
-        """(offset behind it, the puts) of each record of a history, from offset `since` on."""
+    ) -> AsyncIterator[tuple[bytes, int, Changes]]:
+        """(writer, offset behind it, the puts) of each record of a history, from `since` on."""
         tp = TopicPartition(self._topic, partition)
         async with consumer(self._bootstrap) as reader:
+            first = (await reader.beginning_offsets([tp]))[tp]
+            if runs and first > max(since, runs[0].start):
+                log.warning(
+                    "%s/%d begins at %d, but what is pending began at %d: what lay in between is "
+                    "lost. Is its retention shorter than 1.25 horizons, or was a worker away that "
+                    "long?",
+                    *(self._topic, partition, first, max(since, runs[0].start)),
+                )
             for run in runs:
                 sequence = 0
                 start = max(run.start, since)
@@ -113,7 +124,7 @@ class ChangeLog:
                         found = _decode(record.value or b"")
                         if found.writer == run.writer and found.sequence > sequence:
                             sequence = found.sequence
-                            yield record.offset + 1, _changes(found.puts)
+                            yield run.writer, record.offset + 1, _changes(found.puts)
 
 
 def _cut(changes: Changes) -> Iterator[list[_Puts]]:

@@ -23,6 +23,8 @@ from streams.session import RestartNeededError
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 5.0
+SAFE_RECORDS = 100
+"""After so many records, of up to 2 MiB each, a rebuild is made safe so far."""
 
 
 class PartitionDisk:
@@ -101,10 +103,15 @@ class PartitionDisk:
         if not runs:
             return
         progress = _Progress(self.partition, pending.entries, since, runs[-1].end)
-        async for offset, changes in self._changes.read(self.partition, runs, since):
+        records = 0
+        async for writer, offset, changes in self._changes.read(self.partition, runs, since):
             wanted = {number: puts for number, puts in changes.items() if number in live}
             await asyncio.to_thread(disk.put, wanted, durable=False)
             progress.at(offset, changes)
+            records += 1
+            if records % SAFE_RECORDS == 0:  # whoever goes on with it need not begin anew
+                await asyncio.to_thread(disk.flush)
+                await asyncio.to_thread(disk.advance, Head(writer, offset), live)
             if stopped():
                 raise RestartNeededError("moved", "the partition left during a rebuild")
         await asyncio.to_thread(disk.flush)

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
 from streams import pending_disk
+from streams.agents import join_disk
 from streams.agents.join import Join
 from streams.agents.join_disk import PartitionDisk
 from streams.brokers import Broker
@@ -33,7 +34,7 @@ from streams.frames import Message, pack
 from streams.manifest import CONFIG, STATE, Draft, Run
 from streams.monitors import Monitors
 from streams.rocks_pending import RocksPending
-from streams.session import Session
+from streams.session import RestartNeededError, Session
 from streams.telemetry import Telemetry
 from streams.topics import Topics
 from streams.transport import Batch
@@ -161,6 +162,28 @@ def test_a_disk_is_had_again_from_its_own_history_only(lab: Bench, tmp_path: Pat
         await foreign.prepare(live(foreign), lambda: False)
         assert await stored(foreign, 4) == [b"zombie", None, b"zombie", None]
         foreign.close()
+
+    lab(body)
+
+
+def test_a_rebuild_that_was_interrupted_goes_on_where_it_was(
+    lab: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(join_disk, "SAFE_RECORDS", 1)
+
+    async def body(lab: Lab) -> None:
+        writer = Writer()
+        for i in range(3):
+            await lab.changes.append(1, writer, {0: [(bytes([i]) * 16, b"value")]})
+        disk = PartitionDisk(1, tmp_path, lab.changes, writer)
+        with pytest.raises(RestartNeededError, match="moved"):
+            await disk.prepare(live(disk), lambda: True)
+        folder = pending_disk.SliceDisk(tmp_path)
+        assert folder.head() == pending_disk.Head(writer.token, 1)
+        folder.close()
+        await disk.prepare(live(disk), lambda: False)
+        assert await stored(disk, 4) == [b"value", b"value", b"value", None]
+        disk.close()
 
     lab(body)
 
