@@ -105,9 +105,9 @@ class Live:
             windows.close()
 
     def wait_for_disk(self, state: Path) -> None:
-        """Returns once some partition's checkpoint is on the disk."""
-        deadline = time.monotonic() + 30
-        while not list(state.glob("*/join/*/HEAD")):
+        """Returns once every partition of join has a checkpoint on the disk."""
+        deadline = time.monotonic() + 60
+        while len(list(state.glob("*/join/*/HEAD"))) < self.topics.partitions:
             assert time.monotonic() < deadline, self.workers.logs()
             time.sleep(0.1)
 
@@ -186,15 +186,14 @@ def test_a_lost_state_folder_is_had_again_from_kafka(live: Live, monitors: Path,
     expected = replay(stream, monitors, tmp_path)
     state = tmp_path / "state"
     live.workers.settings["DRIFTLINE_STATE_DIR"] = str(state)
-    victim = live.workers.start()
-    with ThreadPoolExecutor(1) as pool:
-        fed = pool.submit(feed_slowly, live, stream, seconds=10, slices=25)
-        for lose in (shutil.rmtree, lambda _: None):  # lost at first, then only behind
-            live.wait_for_observations(4)
-            live.wait_for_disk(state)
-            live.workers.kill(victim)
-            lose(state)
-            victim = live.workers.start()
-        fed.result()
+    middle = stream.predictions[len(stream.predictions) // 2]["arrival"]
+    feed(live.bootstrap, live.topics, stream.until(middle), end_ms=middle)
+    worker = live.workers.start()
+    live.wait_for_disk(state)
+    live.workers.kill(worker)
+    shutil.rmtree(state)
+    live.workers.start()
+    end = stream.last_arrival + SETTLE_MS
+    feed(live.bootstrap, live.topics, stream.since(middle), end_ms=end)
     check(live, expected)
     assert "rebuilt from Kafka" in live.workers.logs()
