@@ -1,4 +1,4 @@
-"""The benchmark of pending predictions runs, and what it looks up is there; no clock is looked at."""
+"""The benchmark of pending predictions runs, and looks up what is there; it judges no time."""
 
 from __future__ import annotations
 
