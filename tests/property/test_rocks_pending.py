@@ -72,7 +72,7 @@ def cut_rows(draw: st.DrawFn) -> tuple[list[Row], list[int], list[int]]:
     return rows, cuts, draw(st.lists(st.integers(0, 2), min_size=len(cuts) + 1))
 
 
-# An id that comes again in a new horizon: its first row must leave the disk, or the label meets both.
+# An id comes again in a new horizon: its first row must leave the disk, or the label meets both.
 REPLACED = [Prediction(arrival=0, ts=3), Prediction(arrival=33), Label(arrival=34)]
 
 
