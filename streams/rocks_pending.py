@@ -101,6 +101,11 @@ class RocksPending:
         return self._slices.entries
 
     @property
+    def room(self) -> int:
+        """How many predictions and labels fit before the oldest slice has to go."""
+        return self._slices.max_entries - self._slices.entries
+
+    @property
     def waiting_labels(self) -> int:
         """Labels whose prediction has not come yet."""
         return sum(sum(piece.unmatched.values()) for piece in self._slices)
