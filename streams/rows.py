@@ -20,7 +20,7 @@ from streams.cells import (
     segment_columns,
     transpose,
 )
-from streams.shards import id_hash, id_hashes, model_partition, shard_of, split
+from streams.shards import id_column, id_hash, id_hashes, model_partition, shard_of, split
 
 __all__ = ["RowBuilder", "id_hash", "id_hashes", "model_partition", "shard_of", "split"]
 
@@ -53,7 +53,7 @@ class RowBuilder:
         """Rows waiting for `frames`."""
         self._predictions: dict[str, _Rows] = {}
         self._labels: dict[str, _Rows] = {}
-        self._batches: dict[str, list[Frame]] = {}
+        self._frames: dict[tuple[str, str], list[Frame]] = {}
 
     def add(
         self,
@@ -87,21 +87,27 @@ class RowBuilder:
             rejects += self._add_labels(decoded, offset, arrival, record_ts, rejects)
         return rejects
 
+    def add_frame(self, frame: Frame) -> None:
+        """Takes rows that are a frame already, their arrivals and order columns included."""
+        self._hold(frame)
+        self.rows += frame.n
+
     def frames(self) -> dict[int, list[Frame]]:
         """The rows added since the last call: per shard, a frame per subject and kind."""
-        whole: list[Frame] = []
-        for subject in dict.fromkeys([*self._predictions, *self._batches]):
-            parts = list(self._batches.get(subject, []))
-            if subject in self._predictions:
-                parts.append(self._prediction_frame(subject, self._predictions[subject]))
-            whole.append(concat(parts))
-        whole += [self._label_frame(subject, rows) for subject, rows in self._labels.items()]
-        self._predictions, self._labels, self._batches, self.rows = {}, {}, {}, 0
+        for subject, rows in self._predictions.items():
+            self._hold(self._prediction_frame(subject, rows))
+        for subject, rows in self._labels.items():
+            self._hold(self._label_frame(subject, rows))
+        whole = [concat(parts) for parts in self._frames.values()]
+        self._predictions, self._labels, self._frames, self.rows = {}, {}, {}, 0
         out: dict[int, list[Frame]] = {}
         for frame in whole:
             for shard, part in split(frame, self.shards):
                 out.setdefault(shard, []).append(part)
         return out
+
+    def _hold(self, frame: Frame) -> None:
+        self._frames.setdefault((frame.subject, frame.kind), []).append(frame)
 
     def _times(
         self, ts: int | None, own: int | None, arrival: int | None, record_ts: int | None
@@ -164,7 +170,7 @@ class RowBuilder:
             rows = np.array(kept)
             columns = {name: column.take(rows) for name, column in columns.items()}
         frame = Frame(subject, "prediction", len(kept), columns | self._order_columns(order))
-        self._batches.setdefault(subject, []).append(frame)
+        self._hold(frame)
         self.rows += len(kept)
         return rejects
 
@@ -182,7 +188,7 @@ class RowBuilder:
     def _prediction_frame(self, subject: str, rows: _Rows) -> Frame:
         events = rows.events
         ids = [event.prediction_id for event in events]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
         columns |= self._order_columns(rows.order)
         unsupported = {i: event.unsupported for i, event in enumerate(events) if event.unsupported}
         columns |= feature_columns(transpose([e.features for e in events]))
@@ -199,7 +205,7 @@ class RowBuilder:
 
     def _label_frame(self, subject: str, rows: _Rows) -> Frame:
         ids = [label.prediction_id for label in rows.labels]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
         columns |= self._order_columns(rows.order)
         columns |= class_columns("label", [label.label for label in rows.labels])
         origins = [label.source for label in rows.labels]
@@ -210,7 +216,7 @@ class RowBuilder:
 
 def _batch_columns(batch: PredictionColumns) -> dict[str, Column]:
     ids = batch.prediction_id
-    columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+    columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
     columns |= feature_columns(batch.features)
     by_row: dict[int, dict[str, int]] = {}
     for name, rows in batch.unsupported.items():
@@ -251,11 +257,6 @@ def _unsupported_columns(by_row: dict[int, dict[str, int]], n: int) -> dict[str,
             column.data[row] = length
             column.mask[row] = True
     return columns
-
-
-def _id_column(ids: list[str]) -> Column:
-    """Ids as a text column; they hardly repeat, so looking for repeats is not worth it."""
-    return Column(np.arange(len(ids), dtype=np.uint32), None, ids)
 
 
 def _of(rows: dict[str, _Rows], subject: str) -> _Rows:

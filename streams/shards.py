@@ -25,6 +25,11 @@ def id_hashes(prediction_ids: Sequence[str]) -> Array:
     return np.frombuffer(joined, dtype=ID)
 
 
+def id_column(prediction_ids: Sequence[str]) -> Column:
+    """Ids as a text column; they hardly repeat, so looking for repeats is not worth it."""
+    return Column(np.arange(len(prediction_ids), dtype=np.uint32), None, list(prediction_ids))
+
+
 def shard_of(hashes: Array, shards: int) -> Array:
     """The shard of each id: first 8 bytes, little-endian, mod `shards`; int64, shape (n,)."""
     words = np.ascontiguousarray(hashes).view("<u8").reshape(-1, 2)[:, 0]
