@@ -50,6 +50,8 @@ class Records:
 class Read:
     """What was read: frames by subject and kind, and the places of the records that were not."""
 
+    arrivals: Array
+    """Of each record, as they were given."""
     frames: list[Frame] = field(default_factory=list)
     odd: list[int] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Singles:
 
     def read(self, records: Records) -> Read:
         """The frames of all plain events among the records, and the places of all others."""
-        read = Read()
+        read = Read(records.arrivals)
         if records.rank == 1:
             for group in _labels(records, read.odd).by(attrgetter("model")):
                 model = group.events[0].model if group.events else None

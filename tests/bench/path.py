@@ -27,6 +27,7 @@ from streams.monitors import Monitors
 from streams.pipeline import DetectShard, JoinShard
 from streams.rows import RowBuilder, model_partition
 from streams.singles import Records, Singles
+from streams.worker import calm_collector
 
 PARTITIONS = 4
 BATCH = 1_000
@@ -240,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
+    calm_collector()
     costs = {
         "single": measure(single(options.pairs), options.repeats),
         "columnar": measure(columnar(options.pairs), options.repeats),
