@@ -58,8 +58,8 @@ class Shape:
     """The single predictions of one model. `decode` raises one of `DOUBTS` for any other event.
 
     What it gives has the fields of `wire.Row` but for `label`, `source` and `invalid`; `features`,
-    `scores` and `segments` are structs whose fields, in order, are the names here (empty: a dict
-    or None). A field that the event lacks is `UNSET`.
+    `scores` and `segments` are structs whose fields, in order, are the names here (or None; `scores`
+    perhaps a float). A field that the event lacks is `UNSET`.
     """
 
     decode: Callable[[bytes], Any]
@@ -131,10 +131,10 @@ def _type(
 ) -> type[Struct]:
     """The struct of whole events."""
     scored, parted = list(scores), list(segments)
-    score_type: Any = dict[Text, Score] | Score | None
+    score_type: Any = Score | None
     if scored:
         score_type = _part("Scores", scored, [Score | UnsetType] * len(scored)) | Score | None
-    segment_type: Any = dict[Text, Text] | None
+    segment_type: Any = None
     if parted:
         segment_type = _part("Segments", parted, [Text | UnsetType] * len(parted)) | None
     kinds = [_TYPES.get(types, _ANY) for types in features.values()]

@@ -8,6 +8,7 @@ frames are what he would have made of it (a property test holds the two together
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -23,6 +24,9 @@ from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, is_name, iso_ms
 from driftline.shapes import DOUBTS, Shape, Shapes, label_decoder
 from streams.cells import class_columns, feature_columns, number_column, segment_columns, transpose
 from streams.shards import id_column, id_hashes
+
+LESSONS_PER_BATCH = 4
+"""Events of one model and batch that may teach; a stream of odd ones must not cost twice."""
 
 _MODEL = b'"model":"'
 _FLOATS = frozenset({float})
@@ -115,7 +119,7 @@ class Singles:
     def _predictions(self, values: Sequence[bytes | None], odd: list[int]) -> Iterable[_Group]:
         """The plain predictions by shape; the places of all other records go to `odd`."""
         groups: dict[int, _Group] = {}
-        get, taught = self._shapes.get, set[bytes]()
+        get, taught = self._shapes.get, Counter[bytes]()
         for place, value in enumerate(values):
             hint = None
             try:
@@ -136,12 +140,12 @@ class Singles:
         return groups.values()
 
     def _taught(
-        self, hint: bytes | None, value: bytes | None, taught: set[bytes]
+        self, hint: bytes | None, value: bytes | None, taught: Counter[bytes]
     ) -> tuple[Shape | None, Event | None]:
-        """An event that does not fit teaches its shape, once a batch; now it may fit."""
-        if hint is None or value is None or hint in taught:
+        """An event that does not fit teaches its shape, a few times a batch; now it may fit."""
+        if hint is None or value is None or taught[hint] >= LESSONS_PER_BATCH:
             return None, None
-        taught.add(hint)
+        taught[hint] += 1
         self._shapes.learn(hint, value)
         shape = self._shapes.get(hint)
         try:
