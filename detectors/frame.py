@@ -18,6 +18,7 @@ A column's name says what it holds, so a stage that does not know a column passe
 | `u:F` | int64 | feature F, where it was unsupported: length of the string, -1 otherwise |
 | `g:S` `a:F` `latency_ms` | text / float64 / float64 | segment, attribution, latency |
 | `name` `value` | text / int64 | count frames: which counter, how much it grew |
+| `cause` | int64 | on the way from join: the input offset behind each row, as `Frame.cause` |
 
 A feature that changes its type within a frame has two columns whose valid rows are disjoint.
 A row where none is valid is *missing*: null or absent, which is the same signal.

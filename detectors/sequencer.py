@@ -59,6 +59,12 @@ class Sequencer:
         """Rows stepped before their time because too much was held; nothing is promised of them."""
         self._heap: list[tuple[int, int, _Held]] = []
         self._seen = 0
+        self._rows = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return self._rows
 
     def passed(self, clock: int) -> int:
         """The arrival below which everything was released, in ms: `clock`, or less after a limit.
@@ -76,6 +82,7 @@ class Sequencer:
             frame = frame.take(sequence)
         row_bytes = max(1, frame.nbytes // frame.n)
         self.nbytes += row_bytes * frame.n
+        self._rows += frame.n
         self._push(_Held(frame, frame.ints("arrival"), row_bytes))
 
     def release(self, clock: int, limit_bytes: int | None = None) -> list[Frame]:
@@ -114,6 +121,7 @@ class Sequencer:
 
     def _pop(self, held: _Held, rows: int) -> Frame:
         self.nbytes -= rows * held.row_bytes
+        self._rows -= rows
         piece = held.pop(rows)
         self._push(held)
         return piece
@@ -167,6 +175,7 @@ class Sequencer:
         for entry in dumped["held"]:
             frame = decode_frame(entry["frame"])
             sequencer.nbytes += frame.n * entry["row_bytes"]
+            sequencer._rows += frame.n
             sequencer._push(_Held(frame, frame.ints("arrival"), entry["row_bytes"]))
         return sequencer
 

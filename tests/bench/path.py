@@ -183,15 +183,13 @@ class Path:
         observations: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         for shard, values in enumerate(rows):
             out: dict[int, list[Frame]] = {p: [] for p in range(PARTITIONS)}
-            for value in values:
-                with self.timed("unpack"):
-                    message = unpack(value)
-                with self.timed("join"):
-                    found = self.joins[shard].step(message)
-                for frame in found:
-                    frame.cause = 0
-                    model = frame.subject.partition("@")[0]
-                    out[model_partition(model, PARTITIONS)].append(frame)
+            with self.timed("unpack"):
+                messages = [unpack(value) for value in values]
+            with self.timed("join"):
+                found = self.joins[shard].run(enumerate(messages))
+            for frame in found:
+                model = frame.subject.partition("@")[0]
+                out[model_partition(model, PARTITIONS)].append(frame)
             passed = self.joins[shard].passed
             with self.timed("pack again"):
                 for destination, frames in out.items():
@@ -199,11 +197,10 @@ class Path:
                         pack(self.message(f"rows/{shard}", passed, frames, "rows"))
                     )
         for partition, values in enumerate(observations):
-            for value in values:
-                with self.timed("unpack again"):
-                    message = unpack(value)
-                with self.timed("detect"):
-                    self.alerts += len(self.detects[partition].step(message).alerts)
+            with self.timed("unpack again"):
+                messages = [unpack(value) for value in values]
+            with self.timed("detect"):
+                self.alerts += len(self.detects[partition].run(messages).alerts)
 
     def message(
         self, log: str, reached: int | None, frames: list[Frame], topic: str = ""
