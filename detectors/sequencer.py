@@ -73,14 +73,14 @@ class Sequencer:
         """
         return min(clock, self._heap[0][0]) if self._heap else clock
 
-    def hold(self, frame: Frame) -> None:
-        """Take a frame's rows, which may be in any order."""
+    def hold(self, frame: Frame, nbytes: int | None = None) -> None:
+        """Take a frame's rows, which may be in any order; `nbytes` of it, where they are known."""
         if frame.n == 0:
             return
         sequence = order(frame)
         if (np.diff(sequence) != 1).any():
             frame = frame.take(sequence)
-        row_bytes = max(1, frame.nbytes // frame.n)
+        row_bytes = max(1, (frame.nbytes if nbytes is None else nbytes) // frame.n)
         self.nbytes += row_bytes * frame.n
         self._rows += frame.n
         self._push(_Held(frame, frame.ints("arrival"), row_bytes))

@@ -106,15 +106,15 @@ class JoinShard:
         waiting = Waiting()
         for offset, message in messages:
             rows = sum(frame.n for frame in message.frames)
-            size = sum(frame.nbytes for frame in message.frames)
+            sizes = [frame.nbytes for frame in message.frames]
             self.clock.advance(message.arrivals, message.sources)
-            if waiting.offsets and not self._may_wait(size, waiting.rows + rows):
+            if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
                 out += self._release(waiting.clocks[-1], waiting)
                 waiting = Waiting()
-            for frame in message.frames:
+            for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
                 columns = frame.columns | {"cause": cause}
-                self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns))
+                self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
             out += self._release(waiting.clocks[-1], waiting)
@@ -207,15 +207,15 @@ class DetectShard:
         counts: dict[str, list[Frame]] = {}
         waiting = False
         for message in messages:
-            size = sum(frame.nbytes for frame in message.frames)
-            if waiting and self.sequencer.nbytes + size > HELD_BYTES:
+            sizes = [frame.nbytes for frame in message.frames]
+            if waiting and self.sequencer.nbytes + sum(sizes) > HELD_BYTES:
                 self._decide(counts, decided)
                 counts = {}
-            for frame in message.frames:
+            for frame, size in zip(message.frames, sizes, strict=True):
                 if frame.kind == "count":  # exact whenever they come: they have no place in order
                     counts.setdefault(frame.subject, []).append(frame)
                 else:
-                    self.sequencer.hold(frame)
+                    self.sequencer.hold(frame, size)
             self.clock.advance(message.arrivals, message.sources)
             waiting = True
         if waiting:

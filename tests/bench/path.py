@@ -199,6 +199,9 @@ class Path:
         for partition, values in enumerate(observations):
             with self.timed("unpack again"):
                 messages = [unpack(value) for value in values]
+            for message in messages:
+                for frame in message.frames:
+                    frame.columns.pop("cause", None)
             with self.timed("detect"):
                 self.alerts += len(self.detects[partition].run(messages).alerts)
 
