@@ -23,12 +23,14 @@ from typing import Any, ClassVar, Protocol
 
 import faust
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as AioTopicPartition
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from streams import raw_fetch
 
 MAX_BATCH_RECORDS = 2_000
 """Records of one batch: about 15 ms of decoding, so the event loop keeps its pulse."""
@@ -51,7 +53,8 @@ class Batch:
     """Records of one partition that tile [start, next_offset) of its log, in offset order."""
 
     tp: TP
-    records: list[ConsumerRecord[bytes, bytes]]
+    records: list[Any]
+    """Each with `streams.raw_fetch.FIELDS`."""
     start: int
     next_offset: int
     epoch: int
@@ -114,6 +117,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if m.offset >= 0
         }
 
+    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.consumer.raw:
+            raw_fetch.install(consumer._fetcher)  # noqa: SLF001
+        return await super()._fetch_records(consumer, *args, **kwargs)
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         metadata = self.consumer.commit_metadata
         named = {
@@ -143,6 +151,8 @@ class Consumer(driver.Consumer):
         self.commit_metadata: dict[TP, str] = {}
         super().__init__(*args, **kwargs)
         self.stages: Sessions = self.app.stages
+        self.raw: bool = self.app.raw_records
+        """Whether records come as they were parsed, see `streams.raw_fetch`."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

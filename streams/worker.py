@@ -18,7 +18,7 @@ import faust
 from faust.types import TP
 
 from driftline.errors import BrokerUnreachable, DriftlineError
-from streams import logs, transport
+from streams import logs, raw_fetch, transport
 from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
@@ -319,4 +319,5 @@ def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
         worker_redirect_stdouts=False,
     )
     app.stages = stages
+    app.raw_records = settings.raw_records and raw_fetch.works()
     return app

@@ -129,7 +129,7 @@ class Ingest(Stage):
         dead = [
             (records[at], rejects)
             for at in read.odd
-            if (rejects := self._read(builder, records[at], int(read.arrivals[at])))
+            if (rejects := self._read(batch.tp, builder, records[at], int(read.arrivals[at])))
         ]
         for frame in read.frames:
             builder.add_frame(frame)
@@ -151,28 +151,30 @@ class Ingest(Stage):
             moves = stamps.copy()
             for at, value in enumerate(values):
                 if value is None:
-                    moves[at] = self._clock_or_tombstone(arrival, records[at])
+                    moves[at] = self._clock_or_tombstone(batch.tp, arrival, records[at])
         offsets = np.array([record.offset for record in records], np.int64)
         arrivals = arrival.of(moves)
         stamps = np.where(stamps < 0, arrivals, stamps)
         return Records(rank, batch.tp.partition, values, offsets, arrivals, stamps)
 
-    def _read(self, builder: RowBuilder, record: Any, arrival: int) -> list[Reject]:
+    def _read(
+        self, tp: TP, builder: RowBuilder, record: Any, arrival: int
+    ) -> list[Reject]:
         """One record's rows into the builder; returns what was wrong with it."""
         if record.value is None:
             return []
         decoded = decode(record.value)
-        self.telemetry.decoded(record.topic, decoded)
+        self.telemetry.decoded(tp.topic, decoded)
         stamp = record.timestamp if record.timestamp >= 0 else None
         return decoded.rejects + builder.add(
             decoded, offset=record.offset, arrival=arrival, record_ts=stamp
         )
 
-    def _clock_or_tombstone(self, arrival: Arrival, record: Any) -> int:
+    def _clock_or_tombstone(self, tp: TP, arrival: Arrival, record: Any) -> int:
         """What a record without a value does to the arrival clock: `STILL`, or the time to go to."""
         clock = dict(record.headers).get(CLOCK_HEADER)
         if clock is None or not arrival.records or not clock.isdigit():
-            self.telemetry.tombstone(record.topic)
+            self.telemetry.tombstone(tp.topic)
             return STILL
         return int(clock)
 
@@ -181,7 +183,7 @@ class Ingest(Stage):
         rows = defaultdict(list)
         for reject in rejects:
             rows[reject.reason].append(reject)
-            self.telemetry.rejected(record.topic, reject.reason)
+            self.telemetry.rejected(session.tp.topic, reject.reason)
         for reason, found in rows.items():
             indexes = [r.index for r in found if r.index is not None]
             headers = dead_letter_headers(
