@@ -242,9 +242,8 @@ def text_column(texts: Sequence[str | None]) -> Column:
         valid = np.fromiter((t is not None for t in texts), bool, len(texts))
     if len(index) == len(texts):
         return Column(np.arange(len(texts), dtype=np.uint32), None, list(texts))  # type: ignore[arg-type]
-    for code, text in enumerate(index):
-        index[text] = code
     values = [text for text in index if text is not None]
+    index = {text: code for code, text in enumerate(index)}
     if valid is not None:
         index[None] = 0
     codes = np.fromiter(map(index.__getitem__, texts), np.uint32, len(texts))

@@ -22,7 +22,10 @@ _SWAP = sys.byteorder == "big"
 
 
 def encode_frame(frame: Frame) -> dict[str, Any]:
-    """The frame as builtins. NaN and infinities become invalid; of more text values than rows, unused ones go."""
+    """The frame as builtins.
+
+    NaN and infinities become invalid; of text values that are more than rows, unused ones go.
+    """
     encoded: dict[str, Any] = {"subject": frame.subject, "kind": frame.kind, "n": frame.n}
     if frame.cause is not None:
         encoded["cause"] = frame.cause

@@ -26,7 +26,8 @@ import numpy as np
 from detectors import usual
 from detectors.frame import Array, Frame, concat
 from detectors.join_spec import JoinSpec
-from detectors.matching import Lane, Matching
+from detectors.lane import Lane
+from detectors.matching import Matching
 from detectors.memory_pending import MemoryPending
 from detectors.order_key import merged_order, order
 from detectors.pending import Pending

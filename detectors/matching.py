@@ -7,14 +7,14 @@ key order across all lanes; what can be done for whole columns is done before an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from detectors.frame import Array, Column, Frame, text_column
 from detectors.join_spec import JoinSpec
+from detectors.lane import Lane, Others, Texts
 from detectors.outcome import KEY_COLUMNS, Outcomes, contents, score_names
 from detectors.pending import SLICES, Label, Pending, Slot, label_rows, slice_ends
 
@@ -121,32 +121,6 @@ def _compare(held: Label, label: Label) -> tuple[str, bool]:
     return ("revisions", True) if greater else ("stale_labels", False)
 
 
-class Lane(Protocol):
-    """The rows of one frame, taken one by one in key order across all lanes."""
-
-    frame: Frame
-
-    def take(self, row: int) -> None:
-        """The row's turn."""
-
-    def passed(self) -> list[Frame]:
-        """After all rows: what is passed on of the frame."""
-
-
-class Others:
-    """Rows that are not join's business, such as commands: passed on."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-
-    def take(self, row: int) -> None:
-        """Nothing to do."""
-
-    def passed(self) -> list[Frame]:
-        """The frame as it came."""
-        return [self.frame]
-
-
 class Predictions:
     """Predictions of one subject: repeats are dropped, waiting labels are met."""
 
@@ -159,7 +133,7 @@ class Predictions:
         self._horizon = matching.horizon(frame.subject)
         self.ids: list[bytes] = frame.columns["id"].data.tolist()
         self._arrivals: list[int] = frame.ints("arrival").tolist()
-        self.text = _Texts(frame)
+        self.text = Texts(frame)
         self._repeats: list[tuple[int, int]] = []  # (row, ref of the first)
         self.refs = self._keep(matching.spec.segment_columns(self.model))
 
@@ -221,7 +195,9 @@ class Predictions:
         again = self.frame.take(np.array(rows))
         names = sorted({*score_names(first), *score_names(again)})
         pairs = zip(contents(first, names), contents(again, names), strict=True)
-        causes = again.columns["cause"].data.tolist() if "cause" in again.columns else [-1] * len(rows)
+        causes = (
+            again.columns["cause"].data.tolist() if "cause" in again.columns else [-1] * len(rows)
+        )
         for cause, (one, two) in zip(causes, pairs, strict=True):
             if one != two:
                 self._matching.counts[self._subject, "conflicts", cause] += 1
@@ -242,7 +218,7 @@ class Labels:
         self._horizon = matching.horizon(frame.subject)
         self.ids: list[bytes] = frame.columns["id"].data.tolist()
         self.labels = label_rows(frame)
-        self.text = _Texts(frame)
+        self.text = Texts(frame)
         arrivals = frame.ints("arrival")
         self.ends: list[int] = slice_ends(arrivals + self._horizon, self._horizon).tolist()
 
@@ -292,23 +268,6 @@ class Labels:
     def passed(self) -> list[Frame]:
         """Labels go no further; outcomes do."""
         return []
-
-
-class _Texts(Sequence[str | None]):
-    """The prediction ids of a frame as text, made only if one is asked for."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._column = frame.columns.get("prediction_id")
-        self._texts: list[str | None] = [None] * frame.n if self._column is None else []
-        self._n = frame.n
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, row: int) -> str | None:
-        if not self._texts and self._column is not None:
-            self._texts = self._column.texts()
-        return self._texts[row]
 
 
 def _kept_ms(horizon_ms: int) -> int:

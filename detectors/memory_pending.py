@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
+from detectors.many_at_once import ROW, SHIFT, ManyAtOnce
 from detectors.pending import Label, Slot, label_frame, label_rows
 from detectors.sequencer import FOREVER
 from detectors.slab import Slab
@@ -21,11 +21,8 @@ from detectors.slab import Slab
 MAX_ENTRIES = 2_000_000
 """Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
 
-_SHIFT = 32
-_ROW = (1 << _SHIFT) - 1
 
-
-class MemoryPending:
+class MemoryPending(ManyAtOnce):
     """Implements `detectors.pending.Pending`."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
@@ -65,7 +62,7 @@ class MemoryPending:
             at = np.flatnonzero(ends == end)
             number = self._number(frame.subject, end)
             slab = self._slabs[number]
-            refs[at] = (number << _SHIFT) + slab.n + np.arange(len(at))
+            refs[at] = (number << SHIFT) + slab.n + np.arange(len(at))
             part = frame.take(at)  # copies: the frame may share a whole message's memory
             part.columns = {name: column.compact() for name, column in part.columns.items()}
             slab.append(part)
@@ -106,12 +103,12 @@ class MemoryPending:
     def dismiss(self, ref: int) -> None:
         """See `Pending`."""
         self._see(ref)
-        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
 
     def _see(self, ref: int) -> None:
         if self._entries >= self.max_entries:
             self._evict()
-        slab = self._slabs[ref >> _SHIFT]
+        slab = self._slabs[ref >> SHIFT]
         slab.seen += 1
         slab.count += 1
         self._entries += 1
@@ -125,7 +122,7 @@ class MemoryPending:
 
     def forget(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
-        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
         self._unindex(row_id, ref)
 
     def _unindex(self, row_id: bytes, ref: int) -> None:
@@ -138,26 +135,26 @@ class MemoryPending:
 
     def subject(self, ref: int) -> str:
         """See `Pending`."""
-        return self._slabs[ref >> _SHIFT].subject
+        return self._slabs[ref >> SHIFT].subject
 
     def times(self, ref: int) -> tuple[int, int]:
         """See `Pending`."""
-        slab = self._slabs[ref >> _SHIFT]
-        row = ref & _ROW
+        slab = self._slabs[ref >> SHIFT]
+        row = ref & ROW
         return slab.ts[row], slab.arrival[row]
 
     def label(self, ref: int) -> Label | None:
         """See `Pending`."""
-        return self._slabs[ref >> _SHIFT].labels.get(ref & _ROW)
+        return self._slabs[ref >> SHIFT].labels.get(ref & ROW)
 
     def set_label(self, ref: int, label: Label) -> None:
         """See `Pending`."""
-        self._slabs[ref >> _SHIFT].labels[ref & _ROW] = label
+        self._slabs[ref >> SHIFT].labels[ref & ROW] = label
 
     def rows(self, refs: Sequence[int]) -> Frame:
         """See `Pending`."""
         wanted = np.array(refs, np.int64)
-        numbers, rows = wanted >> _SHIFT, wanted & _ROW
+        numbers, rows = wanted >> SHIFT, wanted & ROW
         places: list[Array] = []
         parts: list[Frame] = []
         for number in np.unique(numbers).tolist():
@@ -187,73 +184,6 @@ class MemoryPending:
         if known is None or known.end != slot.end:
             self._slot_ids[slot.end].append((model, row_id))
             self._add_end(slot.end)
-
-    # -- many at once, see `detectors.usual` ---------------------------------------------------
-
-    def unknown(self, row_ids: Sequence[bytes], models: Sequence[str]) -> Array:
-        """Which ids have neither a findable row nor a label of one of these models."""
-        index = self._index
-        new = np.array([row_id not in index for row_id in row_ids], bool)
-        for model in models:
-            new &= self.unheard(row_ids, model)
-        return new
-
-    def unheard(self, row_ids: Sequence[bytes], model: str) -> Array:
-        """Which ids have no label of this model."""
-        slots = self._slots.get(model)
-        if not slots:
-            return np.ones(len(row_ids), bool)
-        return np.array([row_id not in slots for row_id in row_ids], bool)
-
-    def unlabelled(self, row_ids: Sequence[bytes]) -> Array:
-        """The ref of each id's one findable row, if that has no label yet, else -1."""
-        found = [self._index.get(row_id, -1) for row_id in row_ids]
-        slabs = self._slabs
-        return np.array(
-            [
-                ref if type(ref) is int and ref >= 0
-                and (ref & _ROW) not in slabs[ref >> _SHIFT].labels else -1
-                for ref in found
-            ],
-            np.int64,
-        )  # fmt: skip
-
-    def whose(self, refs: Array) -> Iterator[tuple[str, Array, Array]]:
-        """(subject, positions in `refs`, their ts in ms) of rows, slab by slab."""
-        numbers = refs >> _SHIFT
-        for number in np.unique(numbers).tolist():
-            slab, at = self._slabs[number], np.flatnonzero(numbers == number)
-            yield slab.subject, at, np.frombuffer(slab.ts, np.int64)[refs[at] & _ROW]
-
-    def put_all(self, row_ids: Sequence[bytes], refs: Array) -> None:
-        """Make kept rows of new ids findable; there is room for them."""
-        self._index.update(zip(row_ids, refs.tolist(), strict=True))
-        numbers, counts = np.unique(refs >> _SHIFT, return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            self._slabs[number].seen += count
-            self._slabs[number].count += count
-        self._entries += len(row_ids)
-
-    def meet_all(
-        self,
-        model: str,
-        row_ids: Sequence[bytes],
-        refs: Array,
-        labels: Sequence[Label],
-        ends: Sequence[int],
-    ) -> None:
-        """Rows without a label get their first one, which is also kept; there is room for it."""
-        slabs = self._slabs
-        for ref, label in zip(refs.tolist(), labels, strict=True):
-            slabs[ref >> _SHIFT].labels[ref & _ROW] = label
-        arrivals = [label.arrival for label in labels]
-        slots = map(Slot, labels, repeat(True), arrivals, ends)
-        self._slots.setdefault(model, {}).update(zip(row_ids, slots, strict=True))
-        for row_id, end in zip(row_ids, ends, strict=True):
-            self._slot_ids[end].append((model, row_id))
-        for end in set(ends):
-            self._add_end(end)
-        self._entries += len(row_ids)
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -307,7 +237,7 @@ class MemoryPending:
 
     def _clear_slab(self, number: int, slab: Slab) -> None:
         for row, row_id in slab.ids(slab.floor, slab.seen):
-            self._unindex(row_id, number << _SHIFT | row)
+            self._unindex(row_id, number << SHIFT | row)
         slab.floor = slab.seen
 
     def take_losses(self) -> dict[tuple[str, str], int]:
@@ -334,7 +264,7 @@ class MemoryPending:
             slab = Slab.load(entry)
             number = store._adopt(slab)
             for row, row_id in slab.ids(0, slab.n):
-                store._add(row_id, number << _SHIFT | row)
+                store._add(row_id, number << SHIFT | row)
             store._entries += slab.count
         for entry in dumped["slots"]:
             for row_id, slot in _load_slots(entry):

@@ -1,11 +1,12 @@
 """The usual rows of a step of join, taken all at once: new predictions, and labels that meet one.
 
-Nearly every id is as simple as this: its prediction was never seen, and its label comes once, later,
-in this step or in another. What `detectors.matching` does with such rows one by one comes to a few
-lookups, done here for whole columns. Ids with anything else about them (repeats, labels that came
-first or wait, revisions, late rows, several versions) are left to their turn. As rows of different
-ids do not know of each other, unless a slice of time ends or the store is full (then all is left to
-its turn), the result is the same to the bit: a property test holds the two ways together.
+Nearly every id is as simple as this: its prediction was never seen, and its label comes once and
+later, in this step or in another. What `detectors.matching` does with such rows one by one comes
+to a few lookups, done here for whole columns. Ids with anything else about them (repeats, labels
+that came first or wait, revisions, late rows, several versions) are left to their turn. As rows of
+different ids do not know of each other, unless a slice of time ends or the store is full (then all
+is left to its turn), the result is the same to the bit: a property test holds the two ways
+together.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TypeVar
 import numpy as np
 
 from detectors.frame import Array
-from detectors.matching import Labels, Lane, Matching, Predictions
+from detectors.lane import Lane
+from detectors.matching import Labels, Matching, Predictions
 from detectors.memory_pending import MemoryPending
 
 T = TypeVar("T")
@@ -175,7 +177,7 @@ def _meet(
         for number in np.unique(step.subject[at]).tolist():
             own = np.flatnonzero(step.subject[at] == number)
             matching.outcomes_of(step.subjects[number]).add_all(
-                refs[own], _at(labels, own), _at(lane.text, rows[own]), step.turn[at[own]]
+                refs[own], _at(labels, own), lane.text.at(rows[own].tolist()), step.turn[at[own]]
             )
 
 

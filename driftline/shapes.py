@@ -58,8 +58,8 @@ class Shape:
     """The single predictions of one model. `decode` raises one of `DOUBTS` for any other event.
 
     What it gives has the fields of `wire.Row` but for `label`, `source` and `invalid`; `features`,
-    `scores` and `segments` are structs whose fields, in order, are the names here (or None; `scores`
-    perhaps a float). A field that the event lacks is `UNSET`.
+    `scores` and `segments` are structs whose fields, in order, are the names here (or None;
+    `scores` perhaps a float). A field that the event lacks is `UNSET`.
     """
 
     decode: Callable[[bytes], Any]

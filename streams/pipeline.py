@@ -26,6 +26,7 @@ from streams.frames import Message
 from streams.monitors import Monitors
 from streams.plugins import catalog
 from streams.readings import Reading
+from streams.waiting import Waiting
 
 RELEASE_BYTES = 4 << 20
 """What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
@@ -43,35 +44,6 @@ MAX_SUBJECTS = 1_000
 ALL_TIME: Final = "all"
 LATEST: Final = "last_1000"
 """The stretches of outcomes that /metrics shows performance over."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """Messages whose rows are held and not released yet."""
-
-    offsets: list[int] = field(default_factory=list)
-    clocks: list[int | None] = field(default_factory=list)
-    """The arrival clock after each of them, in ms."""
-    rows: int = 0
-
-    def add(self, offset: int, clock: int | None, rows: int) -> None:
-        """Takes the next message."""
-        self.offsets.append(offset)
-        self.clocks.append(clock)
-        self.rows += rows
-
-    def causes(self, frame: Frame) -> Column:
-        """Of each released row, the offset of the message that would have released it.
-
-        That is the first whose clock has passed the row, or the row's own message, if that is later.
-        """
-        own = frame.columns.get("cause")
-        clocks = np.array([-1 if clock is None else clock for clock in self.clocks], np.int64)
-        first = np.searchsorted(clocks, frame.ints("arrival"), side="right")
-        causes = np.array(self.offsets, np.int64)[np.minimum(first, len(clocks) - 1)]
-        if own is not None:
-            causes = np.maximum(causes, np.where(own.mask, own.data, 0))
-        return Column(causes)
 
 
 class JoinShard:

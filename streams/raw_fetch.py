@@ -1,10 +1,10 @@
 """Fetched records as the protocol's own objects: aiokafka's fetcher without its `ConsumerRecord`.
 
-aiokafka wraps each record in a `ConsumerRecord`, in Python, at about 2 us a message; the stages need
-no more of a record than its parser gives (offset, timestamp, key, value, headers). This is variant
-b3 of our notes on the hot path. It reaches into internals of aiokafka, so `works` tries it on a
-real record batch when the worker starts: where the outcome is not that of the stock code, the
-worker reads records the stock way. A contract test pins the version and what is reached for.
+aiokafka wraps each record in a `ConsumerRecord`, in Python, at about 2 us a message; the stages
+need no more of a record than its parser gives (offset, timestamp, key, value, headers). It reaches
+into internals of aiokafka, so `works` tries it on a real record batch when the worker starts: where
+the outcome is not that of the stock code, the worker reads records the stock way. A contract test
+pins the version and what is reached for.
 
 Source: aiokafka 0.14.0, `consumer/fetcher.py`.
 """

@@ -9,27 +9,23 @@ frames are what he would have made of it (a property test holds the two together
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from types import NoneType
 from typing import Any
 
 import numpy as np
-from msgspec import UNSET
-from msgspec.structs import astuple
 
-from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, text_column
+from detectors.frame import SOURCE_SHIFT, Array, Column, Frame
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, is_name, iso_ms
 from driftline.shapes import DOUBTS, Shape, Shapes, label_decoder
-from streams.cells import class_columns, feature_columns, number_column, segment_columns, transpose
 from streams.shards import id_column, id_hashes
+from streams.single_columns import label_columns, prediction_columns
 
 LESSONS_PER_BATCH = 4
 """Events of one model and batch that may teach; a stream of odd ones must not cost twice."""
 
 _MODEL = b'"model":"'
-_FLOATS = frozenset({float})
 
 Event = Any
 """A struct of a shape's own type."""
@@ -97,11 +93,19 @@ class Singles:
     def read(self, records: Records) -> Read:
         """The frames of all plain events among the records, and the places of all others."""
         read = Read(records.arrivals)
+        if any(value is not None and len(value) > MAX_MESSAGE_BYTES for value in records.values):
+            values = [
+                v if v is None or len(v) <= MAX_MESSAGE_BYTES else None for v in records.values
+            ]
+            records = replace(records, values=values)  # the codec says what is wrong with them
         if records.rank == 1:
             for group in _labels(records, read.odd).by(attrgetter("model")):
                 model = group.events[0].model if group.events else None
                 if model is None or is_name(model):
-                    _add(read, records, group, f"{model or ''}@", "label", _label_columns)
+                    _add(
+                        read, records, group,
+                        subject=f"{model or ''}@", kind="label", columns_of=label_columns,
+                    )  # fmt: skip
                 else:
                     read.odd += group.places
         else:
@@ -110,7 +114,10 @@ class Singles:
                     model, version = group.events[0].model, group.events[0].version
                     if is_name(model) and is_name(version):
                         subject = f"{model}@{version}"
-                        _add(read, records, group, subject, "prediction", _prediction_columns)
+                        _add(
+                            read, records, group,
+                            subject=subject, kind="prediction", columns_of=prediction_columns,
+                        )  # fmt: skip
                     else:
                         read.odd += group.places
         read.odd.sort()
@@ -173,9 +180,10 @@ def _add(
     read: Read,
     records: Records,
     group: _Group,
+    *,
     subject: str,
     kind: str,
-    columns_of: Callable[[_Group], dict[str, Column]],
+    columns_of: Callable[[Sequence[Event], Shape | None], dict[str, Column]],
 ) -> None:
     """Adds the group's frame; events whose time is in doubt are odd."""
     places = np.array(group.places, np.intp)
@@ -200,7 +208,7 @@ def _add(
         "offset": Column(records.offsets[places]),
         "index": Column(np.zeros(n, np.int64)),
     }
-    read.frames.append(Frame(subject, kind, n, columns | columns_of(group)))
+    read.frames.append(Frame(subject, kind, n, columns | columns_of(group.events, group.shape)))
 
 
 def _times(cells: list[Any], stamps: Array) -> tuple[Array, Array]:
@@ -216,100 +224,3 @@ def _times(cells: list[Any], stamps: Array) -> tuple[Array, Array]:
         elif cell is None:
             cells[row] = int(stamps[row])
     return np.array(cells, np.int64), sure
-
-
-def _label_columns(group: _Group) -> dict[str, Column]:
-    events = group.events
-    columns = class_columns("label", [event.label for event in events])
-    origins = [event.source for event in events]
-    if any(origin is not None for origin in origins):
-        columns["label_source"] = text_column(origins)
-    return columns
-
-
-def _prediction_columns(group: _Group) -> dict[str, Column]:
-    events, shape = group.events, group.shape
-    assert shape is not None
-    columns = _feature_columns([event.features for event in events], shape)
-    columns |= class_columns("prediction", [event.prediction for event in events])
-    columns |= _score_columns([event.scores for event in events], shape)
-    segments = [event.segments for event in events]
-    if shape.segments:
-        cells = _cells(segments, shape.segments)
-        columns |= segment_columns({name: _none(column) for name, column in cells.items()})
-    attributions = [event.attributions for event in events]
-    if any(attributions):
-        for name, values in transpose([a or {} for a in attributions]).items():
-            columns[f"a:{name}"] = number_column(values)
-    latency = [event.latency_ms for event in events]
-    if any(value is not None for value in latency):
-        columns["latency_ms"] = number_column(latency)
-    return columns
-
-
-def _feature_columns(structs: Sequence[Any], shape: Shape) -> dict[str, Column]:
-    cells = _cells(structs, tuple(shape.features))
-    numbers = {
-        name: cells.pop(name)
-        for name, types in shape.features.items()
-        if types == _FLOATS and name in cells
-    }
-    columns = _matrix_columns("x:", numbers)
-    if columns is None:
-        cells |= numbers
-        columns = {}
-    return columns | feature_columns({name: _none(column) for name, column in cells.items()})
-
-
-def _score_columns(scores: Sequence[Any], shape: Shape) -> dict[str, Column]:
-    """Scores by class, and those of the positive class alone."""
-    columns: dict[str, Column] = {}
-    positive = [score if type(score) is float else None for score in scores]
-    if any(score is not None for score in positive):
-        columns["score"] = number_column(positive)
-        scores = [None if type(score) is float else score for score in scores]
-    if shape.scores:
-        cells = _cells(scores, shape.scores)
-        found = _matrix_columns("s:", cells)
-        if found is None:
-            found = {f"s:{name}": number_column(_none(c)) for name, c in cells.items()}
-        columns |= found
-    return columns
-
-
-def _cells(structs: Sequence[Any], names: Sequence[str]) -> dict[str, Sequence[Any]]:
-    """Each name's values over the structs, `UNSET` where one lacks it; names that all lack go."""
-    absent = (UNSET,) * len(names)
-    if NoneType in set(map(type, structs)):
-        rows = [absent if struct is None else astuple(struct) for struct in structs]
-    else:
-        rows = list(map(astuple, structs))
-    columns = zip(names, zip(*rows, strict=True), strict=True)
-    return {
-        name: cells
-        for name, cells in columns
-        if cells[0] is not UNSET or any(cell is not UNSET for cell in cells)
-    }
-
-
-def _none(cells: Sequence[Any]) -> Sequence[Any]:
-    """The cells with None for `UNSET`."""
-    return [None if cell is UNSET else cell for cell in cells]
-
-
-def _matrix_columns(prefix: str, cells: Mapping[str, Sequence[Any]]) -> dict[str, Column] | None:
-    """Float columns of cells that are floats or None, all at once; None: some are `UNSET`."""
-    if not cells:
-        return {}
-    try:
-        matrix = np.array(list(cells.values()), np.float64)
-    except TypeError:
-        return None
-    finite = np.isfinite(matrix)
-    if finite.all():
-        return {prefix + name: Column(matrix[at]) for at, name in enumerate(cells)}
-    matrix[~finite] = 0.0
-    return {
-        prefix + name: Column(matrix[at], None if finite[at].all() else finite[at])
-        for at, name in enumerate(cells)
-    }

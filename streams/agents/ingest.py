@@ -20,8 +20,8 @@ from driftline.events import Reject
 from streams.channel import Sender
 from streams.dead_letters import dead_letter_headers
 from streams.rows import RowBuilder
-from streams.singles import Records, Singles
 from streams.session import Outbox, Session, Stage, log_name
+from streams.singles import Records, Singles
 from streams.telemetry import Telemetry
 from streams.topics import Topics
 from streams.transport import Batch
@@ -72,6 +72,7 @@ class Ingest(Stage):
     """Decode, validate, dead-letter, shard."""
 
     name = "ingest"
+    paced = True
 
     def __init__(
         self,
@@ -157,9 +158,7 @@ class Ingest(Stage):
         stamps = np.where(stamps < 0, arrivals, stamps)
         return Records(rank, batch.tp.partition, values, offsets, arrivals, stamps)
 
-    def _read(
-        self, tp: TP, builder: RowBuilder, record: Any, arrival: int
-    ) -> list[Reject]:
+    def _read(self, tp: TP, builder: RowBuilder, record: Any, arrival: int) -> list[Reject]:
         """One record's rows into the builder; returns what was wrong with it."""
         if record.value is None:
             return []
@@ -171,7 +170,7 @@ class Ingest(Stage):
         )
 
     def _clock_or_tombstone(self, tp: TP, arrival: Arrival, record: Any) -> int:
-        """What a record without a value does to the arrival clock: `STILL`, or the time to go to."""
+        """What a record without a value does to the clock: `STILL`, or the time to go to."""
         clock = dict(record.headers).get(CLOCK_HEADER)
         if clock is None or not arrival.records or not clock.isdigit():
             self.telemetry.tombstone(tp.topic)

@@ -60,7 +60,11 @@ def predictions(n: int, seed: int = 1) -> Iterator[dict[str, object]]:
         features: dict[str, object] = {
             f"feature_{k:02}": value for k, value in enumerate(values[i].tolist())
         }
-        features |= {"country": COUNTRIES[i % 4], "plan": PLANS[i // 3 % 2], "device": DEVICES[i % 3]}
+        features |= {
+            "country": COUNTRIES[i % 4],
+            "plan": PLANS[i // 3 % 2],
+            "device": DEVICES[i % 3],
+        }
         yield {
             "prediction_id": f"{i:08x}-7c1f-4a2e-9d3b-{i * 7919:012x}", "model": model,
             "version": version, "ts": START_MS + i * STEP_MS, "features": features,

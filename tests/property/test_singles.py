@@ -15,7 +15,7 @@ from detectors.frame import Frame
 from driftline import shapes
 from driftline.codec import decode
 from driftline.events import Reject
-from driftline.rules import MAX_AHEAD_MS
+from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES
 from streams.rows import RowBuilder
 from streams.singles import Records, Singles
 from tests.strategies import rows_of
@@ -47,6 +47,7 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     "surprise": st.just(1),
     "client_dropped": st.just(3),
 }
+ODD = [None, b"", b"{}", b"poison", b'{"model":"', b"\xff\xfe", b"[]"]
 USUAL = {"prediction_id": "p", "model": "fraud", "version": "1", "prediction": "yes", "ts": T,
          "features": {"amount": 1.5, "age": 3, "land": "DE"}}  # fmt: skip
 
@@ -56,7 +57,9 @@ def values(draw: st.DrawFn) -> bytes | None:
     """Mostly the usual event with one or two of its fields changed or taken out."""
     kind = draw(st.integers(0, 11))
     if kind == 0:
-        return draw(st.sampled_from([None, b"", b"{}", b"poison", b'{"model":"', b"\xff\xfe", b"[]"]))
+        return draw(
+            st.sampled_from([None, b"", b"{}", b"poison", b'{"model":"', b"\xff\xfe", b"[]"])
+        )
     body: dict[str, Any] = dict(USUAL)
     if kind <= 4:
         body = {"prediction_id": "p", "label": "yes", "ts": T}
@@ -146,6 +149,12 @@ def test_usual_events_take_the_short_way(changed: dict[str, Any]):
     records = [orjson.dumps(USUAL), orjson.dumps(USUAL | changed)] * 5
     _, _, rows = fast(Singles(), records, 0)
     assert rows == 10
+
+
+def test_a_message_over_the_limit_is_left_to_the_codec_which_refuses_it():
+    records = [orjson.dumps(USUAL), orjson.dumps(USUAL) + b" " * MAX_MESSAGE_BYTES]
+    got, rejects, rows = fast(Singles(), records, 0)
+    assert (rows, got.rows, [str(r.reason) for r in rejects]) == (1, 1, ["too_large"])
 
 
 def test_usual_labels_take_the_short_way():

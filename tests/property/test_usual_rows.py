@@ -77,4 +77,3 @@ def test_pairs_in_one_step_and_labels_of_earlier_predictions_are_usual():
         out, _ = run([rows[:10], rows[10:]], 1_000)
     assert left == [0, 0]
     assert sum(frame["n"] for frame in out[1] if frame["kind"] == "outcome") == 20
-
