@@ -12,20 +12,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors import engine, join, policy
+from detectors import commands, engine, join, policy
 from detectors.clock import ArrivalClock
+from detectors.commands import between
 from detectors.frame import Column, Frame
+from detectors.orders import carry_out
 from detectors.sequencer import Sequencer
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.summary import bands, errors_of, numbers
+from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
 from streams.frames import Message
 from streams.monitors import Monitors
 from streams.plugins import catalog
 from streams.readings import Reading
+from streams.remediation import Remediation
 from streams.waiting import Waiting
 
 RELEASE_BYTES = 4 << 20
@@ -36,6 +40,9 @@ HELD_BYTES = 64 << 20
 
 NO_MODEL = "@"
 """The subject of what names no model."""
+
+MONITORED = ("prediction", "outcome")
+"""Kinds of rows that are a reason to have a monitor."""
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
@@ -114,12 +121,14 @@ class JoinShard:
             for frame in released:
                 frame.columns["cause"] = waiting.causes(frame)
         passed = self.passed if self.passed is not None else 0
-        self.pending, out = join.step(self.pending, released, passed, self.monitors.join)
+        commands = [frame for frame in released if frame.kind == "command"]
+        rows = [frame for frame in released if frame.kind != "command"]
+        self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
         if waiting is not None:
             for frame in out:
                 if "cause" not in frame.columns:  # a count of what went with its slice of time
                     frame.columns["cause"] = Column(np.full(frame.n, waiting.offsets[-1], np.int64))
-        return out
+        return out + commands
 
     def configure(self, monitors: Monitors) -> None:
         """Other horizons and segments from now on."""
@@ -151,6 +160,7 @@ class Decided:
 
     alerts: list[Alert] = field(default_factory=list)
     windows: list[WindowSummary] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
 
 
 class DetectShard:
@@ -163,6 +173,7 @@ class DetectShard:
         self.subjects: dict[str, MonitorState] = {}
         self.counts: dict[str, dict[str, int]] = {}
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
+        self.remediation = Remediation()
 
     @property
     def passed(self) -> int | None:
@@ -200,8 +211,11 @@ class DetectShard:
         clock = self.clock.now or 0
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
+        before = len(decided.alerts)
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
+        alerts = decided.alerts[before:]
+        decided.actions += self.remediation.step(self.monitors, due, alerts, clock)
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
         """Steps one subject, or lets its windows close; a new one gets its monitor here."""
@@ -213,15 +227,20 @@ class DetectShard:
                 return
         elif not frames and (state.windows.next_due is None or clock < state.windows.next_due):
             return
-        state, findings = engine.step(state, frames, clock)
-        state.policy, alerts = policy.step(state.policy, findings)
+        for rows, told in between(frames, commands.told(frames)):
+            state, findings = engine.step(state, rows, clock if told is None else told.at)
+            state.policy, alerts = policy.step(state.policy, findings)
+            decided.alerts += alerts
+            if told is not None:
+                decided.alerts += carry_out(state, told)
         self.subjects[subject] = state
-        decided.alerts += alerts
         decided.windows += state.take_windows()
 
     def _new(self, subject: str, frames: list[Frame]) -> MonitorState | None:
         """A monitor for a subject with rows; None: it has none yet, or there are too many."""
-        if len(self.subjects) >= MAX_SUBJECTS or all(frame.kind == "count" for frame in frames):
+        if len(self.subjects) >= MAX_SUBJECTS or not any(
+            frame.kind in MONITORED for frame in frames
+        ):
             return None
         name = Subject.parse(subject)
         spec, reference = self.monitors.spec(name.model), self.monitors.reference(name.model)
@@ -240,6 +259,8 @@ class DetectShard:
             if frame.kind == "count":
                 names = frame.columns["name"].texts()
                 values = frame.ints("value").tolist()
+            elif frame.kind == "command":
+                names, values = ["commands_without_monitor"], [frame.n]
             else:
                 names, values = ["over_cap"], [frame.n]
             for name, value in zip(names, values, strict=True):
@@ -259,6 +280,8 @@ class DetectShard:
         for subject, state in self.subjects.items():
             spec = monitors.spec(state.subject.model)
             if spec != state.spec:
+                name = state.subject
+                self.remediation.configured(state.spec, spec, name.version, self.clock.now or 0)
                 self.subjects[subject] = _load(state.dump(), spec)
         self.monitors = monitors
 
@@ -274,6 +297,7 @@ class DetectShard:
             "sequencer": self.sequencer.dump(),
             "subjects": {name: state.dump() for name, state in self.subjects.items()},
             "counts": self.counts,
+            "remediation": self.remediation.dump(),
         }
 
     @classmethod
@@ -287,6 +311,7 @@ class DetectShard:
             for name, state in dumped["subjects"].items()
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
+        shard.remediation = Remediation.load(dumped.get("remediation", {}))
         return shard
 
 
