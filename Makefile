@@ -1,6 +1,6 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka calibrate bench-core clean
+.PHONY: help setup demo test check test-kafka calibrate bench-core bench-path clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ calibrate: $(READY) ## false alarms and delays of every detector by simulation; 
 
 bench-core: $(READY) ## CPU time of an event in the core, beside the loop one would write; seconds
 	@$(BIN)/python -m tests.bench.core $(ARGS)
+
+bench-path: $(READY) ## CPU time of a prediction and its label in each stage, in memory; a minute
+	@$(BIN)/python -m tests.bench.path $(ARGS)
 
 clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
