@@ -68,6 +68,10 @@ def _order_ts(frame: Frame) -> Array:
     return column.data if column.valid is None else np.where(column.valid, column.data, times)
 
 
+_FIRST = 3  # arrival, rank and time: rows of one source are mostly in their order already
+_USUALLY_ENOUGH = 4  # with half the id's hash they part almost all rows
+
+
 def _sorted(arrivals: Array, keys: Callable[[], Sequence[Array]]) -> NDArray[np.intp]:
     """np.lexsort, most significant key first; looks at the other keys only where arrivals tie."""
     if (arrivals[1:] > arrivals[:-1]).all():
@@ -75,8 +79,26 @@ def _sorted(arrivals: Array, keys: Callable[[], Sequence[Array]]) -> NDArray[np.
     sequence = np.argsort(arrivals, kind="stable")
     ranked = arrivals[sequence]
     same = ranked[1:] == ranked[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
-        rows = sequence[tied]
-        sequence[tied] = rows[np.lexsort([key[rows] for key in keys()][::-1])]
+    if not same.any():
+        return sequence
+    parts = keys()
+    if _less(parts[:_FIRST]).all():
+        return np.arange(len(arrivals))
+    tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+    rows = sequence[tied]
+    first = [key[rows] for key in parts[:_USUALLY_ENOUGH]]
+    within = np.lexsort(first[::-1])
+    if not _less([key[within] for key in first]).all():
+        within = np.lexsort([key[rows] for key in parts][::-1])
+    sequence[tied] = rows[within]
     return sequence
+
+
+def _less(keys: Sequence[Array]) -> NDArray[np.bool_]:
+    """Which rows are less than the row after them, the first key that differs deciding."""
+    less = np.zeros(len(keys[0]) - 1, bool)
+    equal = np.ones(len(keys[0]) - 1, bool)
+    for key in keys:
+        less |= equal & (key[:-1] < key[1:])
+        equal &= key[:-1] == key[1:]
+    return less

@@ -6,6 +6,7 @@ arrival, refuses what is dated ahead of it, and hands out frames per shard of pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,6 +134,18 @@ class RowBuilder:
         record_ts: int | None,
         before: list[Reject],
     ) -> list[Reject]:
+        labels = decoded.labels
+        models = {label.model for label in labels}
+        reached = None
+        if len(labels) > 1 and len(models) == 1 and not before:
+            reached = self._all_at_once([label.ts for label in labels], arrival)
+        if reached is not None:
+            rows = _of(self._labels, f"{models.pop() or ''}@")
+            rows.labels += labels
+            for label, index in zip(labels, decoded.label_index, strict=True):
+                rows.order += (label.ts or 0, reached, offset, index)
+            self.rows += len(labels)
+            return []
         rejects: list[Reject] = []
         refused = {reject.index for reject in before}
         for label, index in zip(decoded.labels, decoded.label_index, strict=True):
@@ -151,6 +164,10 @@ class RowBuilder:
     def _add_batch(
         self, batch: PredictionColumns, offset: int, arrival: int | None, record_ts: int | None
     ) -> list[Reject]:
+        reached = self._all_at_once(batch.ts, arrival)
+        if reached is not None:
+            self._hold_batch(batch, self._order_of(batch.ts, reached, offset, batch.index))
+            return []
         rejects: list[Reject] = []
         kept: list[int] = []
         order: list[int] = []
@@ -164,15 +181,44 @@ class RowBuilder:
                 order += (*times, offset, index)
         if not kept:
             return rejects
-        subject = f"{batch.model}@{batch.version}"
-        columns = _batch_columns(batch)
-        if rejects:
-            rows = np.array(kept)
-            columns = {name: column.take(rows) for name, column in columns.items()}
-        frame = Frame(subject, "prediction", len(kept), columns | self._order_columns(order))
-        self._hold(frame)
-        self.rows += len(kept)
+        self._hold_batch(batch, self._order_columns(order), kept if rejects else None)
         return rejects
+
+    def _hold_batch(
+        self, batch: PredictionColumns, order: dict[str, Column], kept: list[int] | None = None
+    ) -> None:
+        columns = _batch_columns(batch)
+        n = batch.n
+        if kept is not None:
+            n, rows = len(kept), np.array(kept)
+            columns = {name: column.take(rows) for name, column in columns.items()}
+        subject = f"{batch.model}@{batch.version}"
+        self._hold(Frame(subject, "prediction", n, columns | order))
+        self.rows += n
+
+    def _all_at_once(self, times: Sequence[int | None], arrival: int | None) -> int | None:
+        """The arrival of all rows of a message, if nothing else has to be looked at row by row."""
+        if arrival is None or set(map(type, times)) != {int}:
+            return None
+        if max(times) > arrival + MAX_AHEAD_MS:  # type: ignore[type-var,operator]  # all are int
+            return None
+        if self.reached is None or arrival > self.reached:
+            self.reached = arrival
+        return self.reached
+
+    def _order_of(
+        self, ts: Sequence[int | None], arrival: int, offset: int, index: Sequence[int]
+    ) -> dict[str, Column]:
+        """The order columns of the rows of one message."""
+        n = len(ts)
+        numbers = {
+            "ts": np.array(ts, np.int64),
+            "arrival": np.full(n, arrival, np.int64),
+            "source": np.full(n, self.source, np.int64),
+            "offset": np.full(n, offset, np.int64),
+            "index": np.array(index, np.int64),
+        }
+        return {name: Column(data) for name, data in numbers.items()}
 
     def _order_columns(self, order: list[int]) -> dict[str, Column]:
         matrix = np.array(order, dtype=np.int64).reshape(-1, 4)

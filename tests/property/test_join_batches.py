@@ -50,10 +50,11 @@ def monitors(horizon_ms: int) -> Monitors:
 
 def emitted(frames: list[Frame]) -> list[Any]:
     """Rows by what they are, with the message that caused them; counts summed by cause."""
-    out: list[Any] = []
-    for frame in frames:
-        for row in rows_of(frame):
-            out.append(sorted((k, v) for k, v in row.items() if k != "value" or v))
+    out = [
+        sorted((k, v) for k, v in row.items() if k != "value" or v)
+        for frame in frames
+        for row in rows_of(frame)
+    ]
     return sorted(map(repr, out))
 
 
