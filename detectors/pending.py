@@ -72,6 +72,10 @@ class Pending(Protocol):
         """The arrival at which the next slice ends, in ms."""
 
     @property
+    def room(self) -> int:
+        """How many predictions and labels fit before the oldest slice has to go."""
+
+    @property
     def waiting_labels(self) -> int:
         """Labels whose prediction has not come yet."""
 

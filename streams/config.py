@@ -68,6 +68,9 @@ class WorkerSettings(BaseSettings):
     heartbeat_interval_s: Seconds = Field(3.0, description="Kafka consumer heartbeat interval")
     rebalance_timeout_s: Seconds = Field(60.0, description="Kafka rebalance timeout")
     request_timeout_s: Seconds = Field(20.0, description="a send unanswered so long has failed")
+    raw_records: bool = Field(
+        True, description="read records without aiokafka's wrapper, if that passes its check"
+    )
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"
     )

@@ -108,6 +108,8 @@ class Stage(ABC):
     destinations = 0
     """Partitions of the topic this stage sends frames to; 0: it sends none."""
     destination_topic = ""
+    paced = False
+    """Whether its input partitions are read in order of arrival, see `streams.pacing`."""
 
     commit: Callable[[TP, int, str], None]
     """Names (partition, offset, metadata) to commit next; the worker connects it to Faust."""

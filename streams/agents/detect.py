@@ -51,15 +51,10 @@ class Detect(Stateful):
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Applies each message; alerts and windows go out as they are decided."""
-        alerts, windows, actions = [], [], []
-        for _, message in self.messages(session, batch):
-            decided = session.core.step(message)
-            alerts += decided.alerts
-            windows += decided.windows
-            actions += decided.actions
+        decided = session.core.run(message for _, message in self.messages(session, batch))
         session.position = batch.next_offset
         self.count_forced(session)
-        for alert in alerts:
+        for alert in decided.alerts:
             headers = [
                 ("content-type", b"application/json"),
                 ("driftline_status", alert.status.encode()),
@@ -68,9 +63,9 @@ class Detect(Stateful):
             key = alert.fingerprint.encode()
             await self.send(session, self._alerts, encode(alert), key=key, headers=headers)
             self.telemetry.alert(alert)
-        for window in windows:
+        for window in decided.windows:
             await self.send(session, self._windows, encode(window), key=window.key.encode())
-        for action in actions:
+        for action in decided.actions:
             key = action.subject.encode()
             await self.send(session, self._actions, msgspec.json.encode(action), key=key)
             self.telemetry.action(action)

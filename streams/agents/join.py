@@ -67,14 +67,12 @@ class Join(Stateful):
         return {self.topics[0]: self.inputs}
 
     async def step(self, session: Session, batch: Batch) -> None:
-        """Applies each message and emits what it released, caused by that message's offset."""
+        """Applies each message and emits what they released, caused by each message's offset."""
         await self._ready(session)
         out: dict[int, list[Frame]] = {}
-        for offset, message in self.messages(session, batch):
-            for frame in session.core.step(message):
-                frame.cause = offset
-                model = frame.subject.partition("@")[0]
-                out.setdefault(model_partition(model, self.destinations), []).append(frame)
+        for frame in session.core.run(self.messages(session, batch)):
+            model = frame.subject.partition("@")[0]
+            out.setdefault(model_partition(model, self.destinations), []).append(frame)
         session.position = batch.next_offset
         self.count_forced(session)
         for destination in sorted(out):

@@ -266,20 +266,20 @@ async def stepped(join: Join, session: Session, rows: list[Row], clock: int) -> 
         Header("source/0", at, at + 1), {"source/0": clock}, {"source": 1}, frames_of(rows)
     )
     said: dict[str, int] = {}
-    step = session.core.step
+    run = session.core.run
 
-    def counted(message: Message) -> list[Frame]:
-        frames: list[Frame] = step(message)
+    def counted(messages: Any) -> list[Frame]:
+        frames: list[Frame] = run(messages)
         for frame in frames:
             said[frame.kind] = said.get(frame.kind, 0) + frame.n
         return frames
 
-    session.core.step = counted
+    session.core.run = counted
     for frame in message.frames:
         frame.columns["offset"] = Column(np.full(frame.n, at))
     record: Any = SimpleNamespace(value=pack(message), offset=at)
     await join.step(session, Batch(session.tp, [record], at, at + 1, session.epoch))
-    del session.core.step
+    del session.core.run
     return said
 
 
