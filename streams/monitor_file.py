@@ -29,13 +29,15 @@ class MonitorFile:
     """The checked contents of one file.
 
     `values` are fields of a MonitorSpec; `reference` is the profile to start from, None for
-    warm-up; `later` holds keys that are not in force yet, and `notes` say so with their place.
+    warm-up; `notify` names the destinations of its alerts, None for all; `later` holds keys that
+    are not in force yet, and `notes` say so with their place.
     """
 
     file: str
     model: str
     values: Values
     reference: Path | None = None
+    notify: tuple[str, ...] | None = None
     later: Values = field(default_factory=dict)
     notes: list[Problem] = field(default_factory=list)
 
@@ -50,6 +52,7 @@ class _Reader:
         self.later: Values = {}
         self.notes: list[Problem] = []
         self.reference: Path | None = None
+        self.notify: tuple[str, ...] | None = None
         self.keys: dict[str, Callable[[Node], None]] = {
             "model": self._model,
             "task": lambda node: self._keep("task", self.document.choice(node, TASKS)),
@@ -181,7 +184,7 @@ class _Reader:
     def _alerts(self, node: Node) -> None:
         fields = self.document.mapping(node, KEYS["alerts"])
         if "notify" in fields:
-            self.document.strings(fields["notify"])
+            self.notify = tuple(self.document.strings(fields["notify"]))
 
 
 def read(document: Document, folder: Path) -> MonitorFile | None:
@@ -205,6 +208,7 @@ def read(document: Document, folder: Path) -> MonitorFile | None:
         model=str(reader.values["model"]),
         values=reader.values,
         reference=reader.reference,
+        notify=reader.notify,
         later=reader.later,
         notes=reader.notes,
     )

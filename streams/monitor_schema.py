@@ -86,7 +86,11 @@ def monitor_schema() -> Schema:
                 "description": "`warmup 5000` (rows), or a profile of `driftline reference build`.",
                 "default": "warmup 5000",
             },
-            "alerts": _mapping("alerts", {"notify": _texts()}, "Not in force yet."),
+            "alerts": _mapping(
+                "alerts",
+                {"notify": _texts()},
+                "`notify`: names of destinations that hear of this model; default: all.",
+            ),
             "remediation": _list(_remediation()),
         },
         required=("model",),

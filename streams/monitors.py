@@ -58,6 +58,8 @@ class Monitors:
 
     specs: Mapping[str, MonitorSpec] = field(default_factory=dict)
     references: Mapping[str, ReferenceProfile] = field(default_factory=dict)
+    notify: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Model to the destinations that hear of its alerts; no part of any stage's state."""
 
     def spec(self, model: str) -> MonitorSpec:
         """How to watch this model: its file, or the defaults."""
@@ -160,7 +162,8 @@ def monitors_of(report: Report) -> Monitors:
         for file in report.files
         if file.reference is not None
     }
-    return Monitors(specs, references)
+    notify = {file.model: file.notify for file in report.files if file.notify is not None}
+    return Monitors(specs, references, notify)
 
 
 def load_reference(path: Path) -> ReferenceProfile:

@@ -13,6 +13,11 @@ from driftline.rules import Reason
 STAGES = ("ingest", "join", "detect", "notify")
 RESULTS = ("delivered", "retried", "refused", "exhausted")
 """What became of a try to notify: one that failed and will be repeated counts as `retried`."""
+WITHHELD = (
+    *("unmatched", "suppressed", "never_told", "unwanted"),
+    *("superseded", "acknowledged", "covered", "overflow"),
+)
+"""Why an alert was not sent to a destination."""
 DROPPED = ("subject", "signal")
 """What the cap on series took away: a whole subject, or its series per signal."""
 
@@ -126,6 +131,14 @@ class ProcessSeries:
         self.notifier_queue = self._gauge(
             "notifier_queue_length", "Alerts waiting for a destination.", "destination"
         )
+        self.notifications_withheld = self._counter(
+            "notifications_withheld", "Alerts not sent, by reason.", "destination", "reason"
+        )
+        self.notifier_breaker = self._gauge(
+            "notifier_breaker_open",
+            "1 while a destination is left alone after failures, or as it asked.",
+            "destination",
+        )
         self.notifier_success = self._gauge(
             "notifier_last_success_timestamp_seconds", "Last acceptance; 0: none.", "destination"
         )
@@ -175,6 +188,9 @@ class ProcessSeries:
             self.notification_duration.labels(name)
             self.notifier_queue.labels(name)
             self.notifier_success.labels(name)
+            self.notifier_breaker.labels(name)
+            for withheld in WITHHELD:
+                self.notifications_withheld.labels(name, withheld)
             for result in RESULTS:
                 self.notifications.labels(name, result)
         for part in DROPPED:

@@ -208,9 +208,14 @@ class Telemetry:
         self._made.notification_duration.labels(destination).observe(seconds)
         self._made.notifier_success.labels(destination).set(self._wall())
 
-    def waiting(self, destination: str, alerts: int) -> None:
-        """Alerts that a destination has not yet been offered or is being offered."""
+    def withheld(self, destination: str, reason: str) -> None:
+        """An alert is not sent; `reason` is one of `streams.series.WITHHELD`."""
+        self._made.notifications_withheld.labels(destination, reason).inc()
+
+    def waiting(self, destination: str, alerts: int, *, breaker_open: bool = False) -> None:
+        """Alerts that a destination has not yet been offered, and whether it is left alone now."""
         self._made.notifier_queue.labels(destination).set(alerts)
+        self._made.notifier_breaker.labels(destination).set(breaker_open)
 
     # -- state ----------------------------------------------------------------------------------
 

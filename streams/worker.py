@@ -23,6 +23,7 @@ from streams import logs, raw_fetch, transport
 from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
+from streams.agents.ledger import KafkaLedger
 from streams.agents.notify import GivenUp, Notify
 from streams.audit.recorder import Recorder
 from streams.changes import ChangeLog
@@ -32,9 +33,10 @@ from streams.health import HealthServer
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
 from streams.monitors import load as load_monitors
-from streams.notify.api import Destination
-from streams.notify.delivery import Fanout
+from streams.notify.delivery import Engine
 from streams.notify.destinations import load as load_destinations
+from streams.notify.picture import Pictures
+from streams.notify.rules import Destination
 from streams.provision import apply
 from streams.session import Headers, Stage
 from streams.stages import Stages
@@ -92,7 +94,16 @@ class Worker:
         self.stages = Stages(telemetry, time.monotonic)
         self.app = _faust_app(settings, self.stages)
         self.outbox = ProducerOutbox(self.app)
-        self.fanout = Fanout(destinations, telemetry, GivenUp(self.outbox, topics))
+        self.ledger = KafkaLedger(
+            self.outbox, bootstrap_servers(settings), topics.notifications, topics.alerts
+        )
+        self.notifier = Engine(
+            destinations,
+            telemetry,
+            self.ledger,
+            GivenUp(self.outbox, topics),
+            pictures=Pictures(),
+        )
         self._connect(self._build(monitors))
 
     def _build(self, monitors: Monitors) -> list[Stage]:
@@ -138,7 +149,7 @@ class Worker:
             held=held,
         )
         detect.publish_to(topics)
-        notify = Notify(self.outbox, self.telemetry, topics, self.fanout)
+        notify = Notify(self.outbox, self.telemetry, topics, self.notifier, self.ledger)
         return [ingest, join, detect, notify]
 
     def _connect(self, stages: list[Stage]) -> None:
@@ -176,7 +187,7 @@ class Worker:
         """A clean stop: everything stepped is in a checkpoint, so nothing is read again."""
         self.health.set_ready(False, "stopping")
         log.info("stopping: writing checkpoints")
-        await self.fanout.close()
+        await self.notifier.stop()
         await self.stages.checkpoint_all()
         if self.app.consumer is not None:
             await self.app.consumer.commit()
@@ -232,7 +243,7 @@ def run_worker(settings: WorkerSettings) -> int:
     logs.configure(settings.log_level)
     calm_collector()
     monitors = load_monitors(settings.monitors)
-    destinations = load_destinations(settings.destinations)
+    destinations = load_destinations(settings.destinations, models=monitors.notify)
     topics = Topics(
         prefix=settings.topic_prefix,
         partitions=settings.partitions,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import orjson
 from aiohttp import web
 
 KEY = bytes(range(32))
@@ -20,10 +21,15 @@ OTHER_SECRET = "whsec_" + base64.b64encode(OTHER_KEY).decode()
 
 @dataclass
 class Receiver:
-    """Answers with `script` in turn, the last for ever: a status, (status, headers) or `hang`."""
+    """Answers with `script` in turn, the last for ever.
+
+    An answer is a status, (status, headers), (status, headers, body), `hang`, or a function of the
+    path that returns one.
+    """
 
     script: list[Any]
     seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     url: str = ""
     _runner: web.AppRunner | None = None
 
@@ -44,11 +50,19 @@ class Receiver:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.seen.append((dict(request.headers), await request.read()))
+        self.paths.append(request.path_qs)
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if callable(answer):
+            answer = answer(request.path)
         if answer == "hang":
-            await asyncio.sleep(60)
-        status, headers = answer if isinstance(answer, tuple) else (answer, {})
-        return web.Response(status=status, headers=headers)
+            await asyncio.sleep(600)
+        whole = answer if isinstance(answer, tuple) else (answer, {})
+        status, headers, body = (*whole, b"")[:3]
+        return web.Response(status=status, headers=headers, body=body)
+
+    def json(self) -> list[Any]:
+        """The JSON body of each request, in order."""
+        return [orjson.loads(body) for _, body in self.seen]
 
     def ids(self) -> list[str]:
         """The `webhook-id` of each request, in order."""

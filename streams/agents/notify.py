@@ -1,21 +1,57 @@
-"""notify: each alert to every destination that wants it; what nobody took is dead-lettered."""
+"""notify: a decision about each alert at every destination, in the ledger; sending goes by itself.
+
+The offset moves on when the decisions are in the ledger, which also holds what waits: a
+destination that hangs for hours delays neither the offset nor the others.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from faust.types import TP
 
 from driftline.alerts import Alert, decode_alert
-from driftline.errors import ContractError, DeliveryError
+from driftline.errors import ContractError
+from streams.agents.ledger import KafkaLedger
 from streams.dead_letters import dead_letter_headers
-from streams.notify.delivery import Fanout
-from streams.session import Outbox, Session, Stage
+from streams.notify.delivery import Engine
+from streams.notify.ledger import Notification, encode
+from streams.session import Headers, Outbox, Session, Stage
 from streams.telemetry import Telemetry
 from streams.topics import Topics
 from streams.transport import Batch
+
+NEVER_KEPT = 2**62
+"""A saved position no session has reached: after a rebalance each is opened anew, from the ledger,
+because `closed` made the engine forget what waits."""
+
+
+@dataclass(slots=True)
+class CatchUp:
+    """A group that never read before is told of what fires, not of a month of history."""
+
+    end: int
+    """Where the alerts ended when the session was opened; 0: read on as usual."""
+    newest: dict[str, tuple[Alert, bytes]] = field(default_factory=dict)
+
+    def hold(self, offset: int, alert: Alert, raw: bytes) -> bool:
+        """Keeps an alert of the past; False: it is none."""
+        if offset >= self.end:
+            return False
+        known = self.newest.get(alert.fingerprint)
+        if known is None or alert.order > known[0].order:
+            self.newest[alert.fingerprint] = (alert, raw)
+        return True
+
+    def firing(self, position: int) -> list[tuple[Alert, bytes]]:
+        """What fires, once `position` has reached the end of the past; then nothing any more."""
+        if not self.end or position < self.end:
+            return []
+        self.end = 0
+        newest, self.newest = self.newest, {}
+        return [(alert, raw) for alert, raw in newest.values() if alert.status == "firing"]
 
 
 class GivenUp:
@@ -25,40 +61,58 @@ class GivenUp:
         self._outbox = outbox
         self._topics = topics
 
-    async def __call__(
-        self, destination: str, alert: Alert, raw: bytes, error: DeliveryError
-    ) -> None:
+    async def __call__(self, record: Notification, raw: bytes) -> None:
         """Returns when the dead letter is on the broker."""
-        headers = [
-            ("reason", b"undelivered"),
-            ("detail", str(error)[:300].encode("utf-8", "replace")),
-            ("topic", self._topics.alerts.encode()),
-            ("destination", destination.encode()),
-        ]
-        key = alert.fingerprint.encode()
+        key, headers = record.fingerprint.encode(), undelivered(record, self._topics.alerts)
         await (await self._outbox.send(self._topics.deadletters, None, raw, key, headers))
 
 
+def undelivered(record: Notification, alerts: str) -> Headers:
+    """Headers of the dead letter of an alert that a destination did not get."""
+    return [
+        ("reason", b"undelivered"),
+        ("detail", (record.detail or record.result).encode("utf-8", "replace")),
+        ("topic", alerts.encode()),
+        ("destination", record.destination.encode()),
+    ]
+
+
 class Notify(Stage):
-    """Stateless: the group's offset is the checkpoint, so an alert is sent at least once."""
+    """Its state is the ledger; the group's offset says how far decisions have come."""
 
     name = "notify"
 
     def __init__(
-        self, outbox: Outbox, telemetry: Telemetry, topics: Topics, fanout: Fanout
+        self,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        topics: Topics,
+        engine: Engine,
+        ledger: KafkaLedger,
     ) -> None:
         super().__init__(outbox, telemetry)
         self.topics = (topics.alerts,)
-        self._fanout = fanout
-        self._dead_letters = topics.deadletters
+        self._names = topics
+        self._engine = engine
+        self._ledger = ledger
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
-        """Reads on at the group's offset."""
-        return {tp: Session(tp, offset, saved=offset) for tp, (offset, _) in tps.items()}
+        """Reads the ledger back, and the alerts on at the group's offset."""
+        ledgers, ends = await self._ledger.read(tp.partition for tp in tps)
+        sessions = {}
+        for tp, (offset, metadata) in tps.items():
+            self._engine.open(tp.partition, ledgers[tp.partition])
+            past = CatchUp(0 if metadata else ends[tp.partition])
+            sessions[tp] = Session(tp, offset, core=past, saved=offset)
+        return sessions
 
     async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The group's offsets."""
-        return {tp: offset for tp, (offset, _) in tps.items()}
+        """Beyond every session: none is kept over a rebalance."""
+        return dict.fromkeys(tps, NEVER_KEPT)
+
+    def closed(self, session: Session) -> None:
+        """The partition goes to another worker, with all that waits."""
+        self._engine.close(session.tp.partition)
 
     def arrival(self, _session: Session) -> int | None:
         """Notify sends no frames."""
@@ -69,8 +123,8 @@ class Notify(Stage):
         return {}
 
     async def step(self, session: Session, batch: Batch) -> None:
-        """Hands the alerts over; the offset moves when all destinations took them or gave up."""
-        deliveries = []
+        """Decides about each alert; the decisions go to the ledger before the offset moves."""
+        past: CatchUp = session.core
         for record in batch.records:
             if record.value is None:
                 continue
@@ -79,21 +133,42 @@ class Notify(Stage):
             except ContractError as error:
                 await self._dead_letter(session, record, error)
                 continue
-            deliveries.append(self._fanout.deliver(alert, record.value))
-        await asyncio.gather(*deliveries)
+            if not past.hold(record.offset, alert, record.value):
+                for held, raw in past.firing(record.offset):
+                    await self._receive(session, held, raw)
+                await self._receive(session, alert, record.value)
+        for held, raw in past.firing(batch.next_offset):
+            await self._receive(session, held, raw)
         session.position = batch.next_offset
+
+    async def _receive(self, session: Session, alert: Alert, raw: bytes) -> None:
+        for record in self._engine.receive(alert, raw, session.tp.partition):
+            if record.result == "overflow":
+                headers = undelivered(record, self._names.alerts)
+                dead, key = self._names.deadletters, record.fingerprint.encode()
+                await self.send(session, dead, raw, key=key, headers=headers)
+            await self.send(
+                session,
+                self._names.notifications,
+                encode(record),
+                partition=self._ledger.place(record),
+                key=record.key,
+            )
 
     async def _dead_letter(self, session: Session, record: Any, error: ContractError) -> None:
         headers = dead_letter_headers(session.tp, record.offset, error.reason, error.detail)
-        await self.send(session, self._dead_letters, record.value, key=record.key, headers=headers)
+        dead = self._names.deadletters
+        await self.send(session, dead, record.value, key=record.key, headers=headers)
 
     def due(self, session: Session, _now: float) -> bool:
-        """Every tick."""
-        return session.position > session.saved
+        """Every tick, but not within the past that is read before anything is decided."""
+        return session.position > session.saved and not session.core.end
 
     async def checkpoint(self, session: Session) -> None:
-        """Settles, then names the offset."""
+        """Settles, then names the offset; within the past nothing is decided yet."""
+        if session.core.end:
+            return
         position = session.position
         await self.settle(session)
         session.saved = position
-        self.commit(session.tp, position, "delivered")
+        self.commit(session.tp, position, "decided")

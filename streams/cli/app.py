@@ -23,6 +23,7 @@ from streams.cli import (
     demo,
     emit,
     health,
+    notify,
     reference,
     replay,
 )
@@ -70,6 +71,8 @@ remedies.command("approve")(commands.approve)
 remedies.command("reject")(commands.reject)
 references = typer.Typer(no_args_is_help=True, help="Reference profiles: what normal looks like.")
 references.command("build")(reference.build)
+notifications = typer.Typer(no_args_is_help=True, help="Notification destinations.")
+notifications.command("test")(notify.notify_test)
 trail = typer.Typer(no_args_is_help=True, help="The audit trail: who decided what, and when.")
 trail.command("verify")(audit.verify)
 trail.command("export")(audit.export)
@@ -91,6 +94,7 @@ app.add_typer(remedies, name="actions")
 app.add_typer(references, name="reference")
 app.add_typer(trail, name="audit")
 app.add_typer(topics, name="topics")
+app.add_typer(notifications, name="notify")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The destinations file: who is told, how, and of which severities.
+"""The destinations file: who is told, how, of what, and when. docs/alerts.md has every key.
 
     destinations:
       - name: oncall
@@ -6,8 +6,8 @@
         url: ${ONCALL_URL}                    # or url_file: PATH
         secret_file: /run/secrets/oncall      # or secret_env: NAME; whsec_..., two while rotating
         severities: [critical, warning]       # default: all
-        timeout: 10s                          # of one try
-        retry: {attempts: 12, for: 1h}        # then the alert goes to the dead letters
+        match: {kind: [performance, concept_drift], model: "fraud*"}
+        retry: {for: 1h}                      # then the alert goes to the dead letters
       - name: journal
         kind: log
 
@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from driftline.errors import DriftlineError
-from streams.document import Document, Node, parse
-from streams.notify.api import SEVERITIES, Destination, Retry
+from streams.document import Document, Node, parse, suggestion
 from streams.notify.log import Log
 from streams.notify.registry import NOTIFIERS
+from streams.notify.rules import Destination
 from streams.notify.secrets import Environment
+from streams.notify.settings import COMMON, rules
 
-COMMON = ("name", "kind", "severities", "timeout", "retry")
 INLINE = ("secret", "secrets", "token", "password", "api_key", "signing_secret")
 """Keys that people try first; answered with where secrets belong."""
 
@@ -40,21 +41,48 @@ class DestinationsError(DriftlineError):
     """The destinations file is wrong; the message has one `file:line:col: path: ...` a problem."""
 
 
-def load(path: Path | None, environ: Environment | None = None) -> list[Destination]:
+def load(
+    path: Path | None,
+    environ: Environment | None = None,
+    models: Mapping[str, Collection[str]] | None = None,
+) -> list[Destination]:
     """The destinations that a file names, or without one those of the environment, never none.
+
+    Args:
+        path: the file; None: the log, and the webhook that variables may name.
+        environ: variables; None: this process's.
+        models: model to the destinations its monitor file names (`alerts: {notify: [...]}`).
 
     Raises:
         DestinationsError: with every problem found; none of them repeats a value.
     """
     environ = os.environ if environ is None else environ
     if path is None:
-        return [Destination(Log("log")), *_from_environment(environ)]
+        return _for_models([Destination(Log("log")), *_from_environment(environ)], models)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DestinationsError(f"{path}: cannot be read: {why}") from None
-    return read(text, str(path), environ)
+    return _for_models(read(text, str(path), environ), models)
+
+
+def _for_models(
+    found: list[Destination], models: Mapping[str, Collection[str]] | None
+) -> list[Destination]:
+    """The destinations, each knowing which models name whom. Raises: DestinationsError."""
+    if not models:
+        return found
+    names = {destination.name for destination in found}
+    for model, named in models.items():
+        unknown = sorted(set(named) - names)
+        if unknown:
+            raise DestinationsError(
+                f"the monitor of {model} notifies `{unknown[0]}`, which is no destination; "
+                f"{suggestion(unknown[0], sorted(names))}"
+            )
+    routes = {model: frozenset(named) for model, named in models.items()}
+    return [replace(destination, models=routes) for destination in found]
 
 
 def read(text: str, file: str, environ: Environment) -> list[Destination]:
@@ -104,9 +132,9 @@ def _one(document: Document, node: Node, environ: Environment) -> Destination | 
         return None
     fields = document.mapping(node, (*COMMON, *NOTIFIERS[kind].keys, *INLINE))
     name = _name(document, node, fields)
-    common = _common(document, fields)
+    chosen = rules(document, fields, NOTIFIERS[kind].traits)
     notifier = NOTIFIERS[kind].build(name or "", document, node, environ)
-    return Destination(notifier, *common) if name and notifier else None
+    return Destination(notifier, **chosen) if name and notifier else None
 
 
 def _name(document: Document, node: Node, fields: Mapping[str, Node]) -> str | None:
@@ -118,32 +146,6 @@ def _name(document: Document, node: Node, fields: Mapping[str, Node]) -> str | N
         document.problem(fields["name"], "use 1 to 64 letters, digits, and . _ -")
         return None
     return name
-
-
-def _common(document: Document, fields: Mapping[str, Node]) -> tuple[frozenset[str], Retry, float]:
-    severities = frozenset(SEVERITIES)
-    if "severities" in fields:
-        node = fields["severities"]
-        items = node.items if node.items is not None else [node]
-        chosen = (document.choice(item, SEVERITIES) for item in items)
-        severities = frozenset(severity for severity in chosen if severity)
-        if not items:
-            document.problem(node, f"name at least one of {', '.join(SEVERITIES)}")
-    timeout_ms = document.duration(fields["timeout"]) if "timeout" in fields else None
-    return severities, _retry(document, fields), (timeout_ms or 10_000) / 1000
-
-
-def _retry(document: Document, fields: Mapping[str, Node]) -> Retry:
-    if "retry" not in fields:
-        return Retry()
-    inner = document.mapping(fields["retry"], ["attempts", "for"])
-    attempts = document.whole(inner["attempts"], least=1) if "attempts" in inner else None
-    give_up_ms = document.duration(inner["for"]) if "for" in inner else None
-    default = Retry()
-    return Retry(
-        attempts=attempts or default.attempts,
-        give_up_s=give_up_ms / 1000 if give_up_ms else default.give_up_s,
-    )
 
 
 def _from_environment(environ: Environment) -> list[Destination]:

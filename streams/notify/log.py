@@ -6,9 +6,11 @@ import logging
 
 from driftline.alerts import Alert
 from streams.document import Document, Node
+from streams.notify.api import Message, Traits
 from streams.notify.secrets import Environment
 
 KEYS = ()
+TRAITS = Traits(groups=False, storm=False, repeats=False)
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
 """Severity of a firing alert -> level; a resolved one is information."""
@@ -22,8 +24,12 @@ class Log:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def send(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002  others need the bytes
-        """Writes the line; it cannot fail."""
+    async def send(self, message: Message) -> None:
+        """Writes a line for each alert; it cannot fail."""
+        for part in message.parts:
+            self._line(part.alert)
+
+    def _line(self, alert: Alert) -> None:
         firing = alert.status == "firing"
         state = "firing" if alert.reason == "opened" else f"{alert.status} ({alert.reason})"
         logger.log(

@@ -73,12 +73,12 @@ def test_a_wrong_setting_names_its_variable(monkeypatch: pytest.MonkeyPatch):
 
 def test_check_prints_places_and_exits_with_3(tmp_path: Path):
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    good.write_text("model: a\nalerts: {notify: [oncall]}\n")
+    good.write_text("model: a\nfairness: [{group: g}]\n")
     bad.write_text("model: b\ntask: binry\n")
     result = run("check", tmp_path)
     assert result.exit_code == 3
     assert f"{bad}:2:7: task: 'binry' is not known; did you mean `binary`?" in result.stderr
-    assert f"note: {good}:2:9: alerts: understood and kept" in result.stderr
+    assert f"note: {good}:2:11: fairness: understood and kept" in result.stderr
     assert result.stdout == f"{good}: ok, model a\n"
     as_json = run("check", "--json", good)
     assert as_json.exit_code == 0

@@ -11,6 +11,7 @@ from driftline.errors import DeliveryError
 from streams.demo.receiver import Receiver, is_signed, new_secret
 from streams.notify.webhook import Webhook, signature, signing_keys
 from tests.demo_parts import make_alert
+from tests.notifying import message
 
 
 class Text:
@@ -24,7 +25,7 @@ class Text:
 async def post(url, secret, alert, raw):
     webhook = Webhook("demo", Text(url), Text(secret))
     try:
-        await webhook.send(alert, raw)
+        await webhook.send(message(alert))
     finally:
         await webhook.close()
 

@@ -115,9 +115,20 @@ def test_what_is_not_in_force_yet_is_kept_and_said(tmp_path: Path):
     report = inspect([write(tmp_path, FULL)])
     assert report.problems == []
     assert {note.path for note in report.notes} == {
-        "fairness", "alerts"
+        "fairness"
     }  # fmt: skip
-    assert report.files[0].later["alerts"] == {"notify": ["oncall", "team-mail"]}
+    assert set(report.files[0].later) == {"fairness"}
+
+
+def test_a_monitor_names_who_hears_of_its_alerts_and_no_stage_is_touched_by_it(tmp_path: Path):
+    named = load(write(tmp_path, "model: fraud\nalerts: {notify: [oncall, team-mail]}"))
+    assert named.notify == {"fraud": ("oncall", "team-mail")}
+    silent = load(write(tmp_path, "model: fraud\nalerts: {notify: []}"))
+    assert silent.notify == {"fraud": ()}
+    everyone = load(write(tmp_path, "model: fraud"))
+    assert everyone.notify == {}
+    assert everyone == named
+    assert everyone.encode() == named.encode()
 
 
 def test_without_a_file_a_model_has_the_defaults():
