@@ -31,18 +31,23 @@ from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
 from detectors.order_key import order
+from detectors.percentiles import buckets_of
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
 from detectors.scoring import main_scores
+from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
 from detectors.spec import MonitorSpec, config_hash
-from detectors.state import SCORE, Learning, MonitorState
+from detectors.state import Learning, MonitorState
 from detectors.summary import summarise
 from detectors.thresholds import Thresholds
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
+
+_REFERENCE = ("ts", "prediction", "prediction_value", "score", LATENCY_COLUMN)
+"""Columns that every reference is made of, where they are; and those by feature or by class."""
 
 
 def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
@@ -273,6 +278,7 @@ def _classes_in_warmup(state: MonitorState, learning: Learning, rows: Frame) -> 
 def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRows:
     """Keeps warm-up rows: what the reference is built of, and nothing else."""
     state.roster.meet(rows)
+    learning.attributions.meet(rows)
     classes = None
     if state.guess.family == "classes":
         classes = _classes_in_warmup(state, learning, rows)
@@ -282,13 +288,16 @@ def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRo
     learning.rows.append(replace(rows, columns=kept))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
     seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
-    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), classes, seen)
+    ts, arrival = rows.ints("ts"), rows.ints("arrival")
+    return PredictionRows(ts, arrival, classes, seen, latency=buckets_of(rows))
 
 
 def _is_reference(state: MonitorState, name: str) -> bool:
     if name[:2] in PREFIXES:
         return name[2:] in state.roster.index
-    return name in ("ts", "prediction", "prediction_value", "score") or name[:2] == "s:"
+    if name[:2] == ATTRIBUTION_COLUMN:
+        return state.learning is not None and name[2:] in state.learning.attributions.index
+    return name in _REFERENCE or name[:2] == "s:"
 
 
 def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
@@ -339,4 +348,4 @@ def _watch(
     classes = None
     if state.decision.task != "regression":
         classes = state.table.of_predictions(rows)
-    return PredictionRows(ts, arrival, classes, observed)
+    return PredictionRows(ts, arrival, classes, observed, latency=buckets_of(rows))
