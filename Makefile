@@ -1,10 +1,13 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka calibrate bench-core bench-path clean
+.PHONY: help setup demo test check test-kafka calibrate bench bench-quick bench-core bench-path soak profile clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Quix Streams wants an older confluent-kafka than ours, and py-spy is for profiles only.
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 # What comes after the command: make test ARGS="-k join -x"
 ARGS ?=
 # Tests without a broker run on every core; exit code 5 (ARGS chose none of them) is no failure.
@@ -48,8 +51,20 @@ bench-core: $(READY) ## CPU time of an event in the core, beside the loop one wo
 bench-path: $(READY) ## CPU time of a prediction and its label in each stage, in memory; a minute
 	@$(BIN)/python -m tests.bench.path $(ARGS)
 
+bench: $(READY) $(BENCH_READY) ## events per CPU second beside Faust, Quix Streams and a plain loop; latency; minutes
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-quick: $(READY) $(BENCH_READY) ## the same in under a minute: one short run of each
+	@$(BIN)/python -m tests.bench --quick $(ARGS)
+
+soak: $(READY) ## whether the worker's memory stays where it is, over 10 million events
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
+
+profile: $(READY) $(BENCH_READY) ## where the worker's CPU time goes, by stage and module
+	@$(BIN)/python -m tests.bench.profiling $(ARGS)
+
 clean: ## remove the virtual environment, caches and builds
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
@@ -68,3 +83,10 @@ $(READY): pyproject.toml
 	[ -x $(BIN)/python ] || "$$found" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+# What cannot be had is left out of the benchmark, which says so.
+$(BENCH_READY): pyproject.toml $(READY)
+	@echo "Setting up $(BENCH_VENV), for what only the benchmark needs ..."
+	@$(BIN)/python -m venv $(BENCH_VENV) \
+	  && $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
+	  && touch $@ || echo "Quix Streams and py-spy cannot be had here" >&2

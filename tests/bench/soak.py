@@ -1,0 +1,198 @@
+"""`python -m tests.bench.soak`, `make soak`: whether the worker's memory stays where it is.
+
+Produces while a worker consumes, never more than AHEAD events ahead of it, and prints the worker's
+resident memory at the mark (2 million events), at the end (10 million) and every minute. Fails
+where the end is over 5 % above the mark. Event time moves a millisecond a prediction, and labels
+may come for HORIZON_S of it: so many predictions are pending from the first million events on.
+What was read is deleted from the broker's source topics on the way, where it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.brokers import start_broker
+from tests.bench import load, measure, setting
+from tests.bench.engines import EngineError, Workers
+from tests.bench.feed import Feed
+from tests.bench.load import Record, Shape
+from tests.bench.measure import MIB, Usage
+
+SHAPE = Shape(step_ms=1)
+HORIZON_S = 300
+MONITOR = f"labels: {{horizon: {HORIZON_S}s}}\nwindows: {{size: 60s, lateness: 10s}}\n"
+PART = 20_000
+"""Predictions handed over at a time."""
+AHEAD = 200_000
+LIMIT = 1.05
+STUCK_S = 180.0
+TRIM_S = 20.0
+
+
+@dataclass
+class Memory:
+    """Resident memory over the run: (events, MiB), and where the mark and the end are."""
+
+    mark: int
+    end: int
+    seen: list[tuple[int, float]] = field(default_factory=list)
+
+    def take(self, events: int, mib: float) -> None:
+        """One look."""
+        self.seen.append((events, mib))
+
+    def at(self, events: int) -> float | None:
+        """What was resident when so many events were first reached; None: they were not."""
+        return next((mib for n, mib in self.seen if n >= events), None)
+
+    @property
+    def growth(self) -> float | None:
+        """End relative to mark; None: the run did not come so far."""
+        first, last = self.at(self.mark), self.at(self.end)
+        return last / first if first and last else None
+
+
+def parts(predictions: int) -> Iterator[list[Record]]:
+    """The events in parts, for ever new ids."""
+    for first in count(0, PART):
+        if first >= predictions:
+            return
+        yield load.single(SHAPE, min(PART, predictions - first), first)
+
+
+def soak(bootstrap: str, folder: Path, *, events: int, mark: int) -> Memory:
+    """Runs it; prints as it goes, to stderr.
+
+    Raises:
+        EngineError: the worker ended, or stands still.
+    """
+    memory = Memory(mark, events)
+    monitors = setting.write(folder / "monitors", SHAPE, extra=MONITOR)
+    with Feed(bootstrap) as feed:
+        worker = Workers(feed, folder, monitors, settings={"DRIFTLINE_CHECKPOINT_INTERVAL_S": "10"})
+        worker.start()
+        try:
+            measure.wait_until_ready(worker)
+            usage, trim = Usage(worker.processes), _Trim(feed)
+            watch = _Watch(worker, usage, memory)
+            sent = 0
+            for part in parts(events // 2):
+                feed.send(part)
+                sent += load.rows_of(part)
+                feed.clock(part[-1].ts + 1)
+                while sent - watch.look() > AHEAD:
+                    time.sleep(0.2)
+                trim.sometimes()
+            while watch.look() < sent:
+                time.sleep(0.5)
+        finally:
+            worker.stop()
+    return memory
+
+
+class _Watch:
+    """Looks at the worker once a second at most, and says each minute what it saw."""
+
+    def __init__(self, worker: Workers, usage: Usage, memory: Memory) -> None:
+        self._worker, self._usage, self._memory = worker, usage, memory
+        self._began = self._looked = self._moved = time.monotonic()
+        self._told = -1.0
+        self._events = 0
+        self._cpu = usage.look()
+
+    def look(self) -> int:
+        """Events handled."""
+        now = time.monotonic()
+        if now - self._looked < 1.0:
+            return self._events
+        self._looked = now
+        _ = self._worker.processes  # raises where it has ended
+        former, self._events = self._events, self._worker.handled()
+        if self._events > former:
+            self._moved = now
+        elif now - self._moved > STUCK_S:
+            raise EngineError(f"stands still at {self._events:,} events for {STUCK_S:.0f} s")
+        mib = self._usage.rss() / MIB
+        self._memory.take(self._events, mib)
+        passed = [n for n in (self._memory.mark, self._memory.end) if former < n <= self._events]
+        if now - self._told >= 60 or passed:
+            self._told = now
+            self._say(now, mib)
+        return self._events
+
+    def _say(self, now: float, mib: float) -> None:
+        cpu = self._usage.look() - self._cpu
+        rate = self._events / cpu if cpu else 0.0
+        sys.stderr.write(
+            f"{now - self._began:6.0f} s  {self._events:>12,} events  {mib:7.1f} MiB resident  "
+            f"{rate:,.0f} events per CPU s\n"
+        )
+
+
+class _Trim:
+    """Deletes what the group has read from the source topics, so that the broker does not fill."""
+
+    def __init__(self, feed: Feed) -> None:
+        group = f"{feed.topics.prefix}driftline"
+        self._consumer = Consumer({"bootstrap.servers": feed.bootstrap, "group.id": group})
+        self._admin = AdminClient({"bootstrap.servers": feed.bootstrap, "log_level": 0})
+        topics = (*feed.sources, feed.topics.observations)
+        self._partitions = [
+            TopicPartition(topic, p) for topic in topics for p in range(feed.topics.partitions)
+        ]
+        self._next = time.monotonic() + TRIM_S
+        self._able = True
+
+    def sometimes(self) -> None:
+        """Every TRIM_S; gives up where the broker cannot do it."""
+        if not self._able or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + TRIM_S
+        committed = self._consumer.committed(self._partitions, timeout=20)
+        known = [each for each in committed if each.offset > 0]
+        try:
+            for future in self._admin.delete_records(known).values() if known else ():
+                future.result(timeout=20)
+        except KafkaException as error:
+            self._able = False
+            sys.stderr.write(f"the broker keeps everything: {error.args[0]}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0; 1: memory grew by more than 5 %, or the run did not come to its end."""
+    parser = argparse.ArgumentParser(prog="make soak", description="whether memory stays bounded")
+    parser.add_argument("--events", type=int, default=10_000_000, help="predictions and labels")
+    parser.add_argument(
+        "--mark", type=int, default=2_000_000, help="events the end is held against"
+    )
+    parser.add_argument(
+        "--broker", default="auto", choices=("auto", "external", "apache", "embedded")
+    )
+    given = parser.parse_args(arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="driftline-soak-") as name,
+        start_broker(given.broker) as broker,
+    ):
+        memory = soak(broker.bootstrap, Path(name), events=given.events, mark=given.mark)
+    first, last, growth = memory.at(memory.mark), memory.at(memory.end), memory.growth
+    held = growth is not None and growth <= LIMIT
+    print(f"resident at {memory.mark:,} events: {first or 0:.1f} MiB")
+    print(f"resident at {memory.end:,} events: {last or 0:.1f} MiB, limit 5 % above: {held}")
+    found = {"rss_mark_mb": first, "rss_end_mb": last, "growth": growth, "bounded": held}
+    print(orjson.dumps(found).decode())
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

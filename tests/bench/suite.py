@@ -1,0 +1,253 @@
+"""The whole benchmark: every engine in turn, on one broker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import orjson
+import psutil
+from confluent_kafka import KafkaException
+
+from streams.brokers import Broker
+from tests.bench import latency, load, measure, report, setting
+from tests.bench.engines import BENCH_PYTHON, ROOT, App, EngineError, Workers
+from tests.bench.feed import Feed
+from tests.bench.load import Record, Shape
+from tests.bench.measure import Run
+from tests.bench.progress import Steps
+from tests.bench.report import Results
+
+SETS = ("plain", "limit", "single", "columns", "quix", "faust", "latency", "partitions", "features",
+        "two")  # fmt: skip
+QUICK = ("plain", "limit", "single", "columns", "quix", "faust", "latency")
+IN_MEMORY = ("plain", "limit")
+PARTITIONS, FEATURES = (1, 2, 4, 8), (10, 50, 200)
+NO_QUIX = "make bench installs it in .venv-bench; that failed or was not tried"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is run. `slow`: predictions for Faust; `swept`: for each size of a sweep."""
+
+    sets: Sequence[str] = SETS
+    predictions: int = 150_000
+    slow: int = 60_000
+    swept: int = 40_000
+    repeats: int = 3
+    warm: int = 2_000
+    warm_columns: int = 8_000
+    cap_cpu_s: float = 10.0
+    changes_s: float = 8.0
+
+    @classmethod
+    def quick(cls, sets: Sequence[str] = QUICK) -> Plan:
+        """Under a minute: one run of each, and no sweeps."""
+        return cls(sets, predictions=20_000, slow=8_000, repeats=1, cap_cpu_s=4.0, changes_s=3.0)
+
+    @property
+    def runs(self) -> int:
+        """How many there will be."""
+        once = {"latency": 1, "partitions": len(PARTITIONS), "features": len(FEATURES), "two": 2}
+        repeated = {"plain": self.repeats, "limit": 2 * self.repeats}
+        return sum(once.get(name) or repeated.get(name, self.repeats) for name in self.sets)
+
+
+class Suite:
+    """One benchmark. `broker` None: only what runs in memory."""
+
+    def __init__(self, plan: Plan, broker: Broker | None) -> None:
+        self._plan = plan
+        self._broker = broker
+        self._folders = 0
+        self.results = Results(setting=_machine(broker))
+
+    def run(self) -> Results:
+        """Everything in the plan; an engine that fails is left out, with the reason."""
+        parts = {
+            "plain": self._plain, "limit": self._limit, "single": self._single,
+            "columns": self._columns, "quix": self._quix, "faust": self._faust,
+            "latency": self._latency, "partitions": self._partitions,
+            "features": self._features, "two": self._two,
+        }  # fmt: skip
+        with (
+            tempfile.TemporaryDirectory(prefix="driftline-bench-") as name,
+            Steps(self._plan.runs) as self._steps,
+        ):
+            self._folder = Path(name)
+            self._monitors = setting.write(self._folder / "monitors", Shape())
+            for part in self._plan.sets:
+                try:
+                    parts[part]()
+                except (EngineError, psutil.Error, KafkaException, OSError) as error:
+                    self.results.left_out[part] = str(error)
+                    self._steps.done(part, f"failed: {error}")
+        self.results.setting["load_average"] = _load()
+        return self.results
+
+    # -- in memory -----------------------------------------------------------------------------
+
+    def _plain(self) -> None:
+        for _ in range(self._plan.repeats):
+            self._keep("plain_loop", self._in_memory("plain", "single", self._plan.warm))
+
+    def _limit(self) -> None:
+        for _ in range(self._plan.repeats):
+            self._keep("limit", self._in_memory("limit", "single", self._plan.warm))
+            columns = self._in_memory("limit", "columns", self._plan.warm_columns)
+            self._keep("limit_columns", columns)
+
+    def _in_memory(self, engine: str, form: str, warm: int) -> Run:
+        self._steps.begin(f"{engine}, {form}")
+        command = [sys.executable, "-m", "tests.bench.memory", engine, form]
+        options = ["--warm", str(warm), "--cap", str(self._plan.cap_cpu_s)]
+        options += ["--monitors", str(self._monitors)]
+        answer = subprocess.run(
+            [*command, str(self._plan.predictions), *options],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if answer.returncode != 0:
+            raise EngineError(answer.stderr.strip()[-500:])
+        found = orjson.loads(answer.stdout.splitlines()[-1])
+        found.pop("joined")
+        return Run(**found)
+
+    # -- on the broker -------------------------------------------------------------------------
+
+    def _single(self) -> None:
+        records = load.single(Shape(), self._plan.predictions)
+        for _ in range(self._plan.repeats):
+            self._keep("worker_single", self._worker(records, self._plan.warm))
+
+    def _columns(self) -> None:
+        records = load.columnar(Shape(), self._plan.predictions)
+        for _ in range(self._plan.repeats):
+            self._keep("worker_columns", self._worker(records, self._plan.warm_columns))
+
+    def _quix(self) -> None:
+        if not BENCH_PYTHON.exists():
+            self.results.left_out["quix"] = NO_QUIX
+            return
+        records = load.single(Shape(), self._plan.predictions)
+        for _ in range(self._plan.repeats):
+            self._keep("quix", self._app("quix_app", records, str(BENCH_PYTHON)))
+
+    def _faust(self) -> None:
+        records = load.single(Shape(), self._plan.slow)
+        for _ in range(self._plan.repeats):
+            self._keep("stock_faust", self._app("faust_app", records, sys.executable))
+
+    def _latency(self) -> None:
+        rate = report.half_load(self.results)
+        if rate is None:
+            self.results.left_out["latency"] = "half load is known from the runs of `single` only"
+            return
+        self._steps.begin("latency")
+        self.results.latency = found = latency.take(
+            self._bootstrap,
+            self._new_folder(),
+            events_per_s=rate,
+            changes_s=self._plan.changes_s,
+        )
+        p99 = report.percentile(found.milliseconds, 99)
+        shown = "no alert came" if p99 is None else f"p99 {p99:,.0f} ms"
+        self._steps.done("latency", f"{shown} at {found.events_per_s:,.0f} events/s")
+
+    def _partitions(self) -> None:
+        records = load.single(Shape(), self._plan.swept)
+        for count in PARTITIONS:
+            found = self._worker(records, self._plan.warm, partitions=count)
+            self.results.partitions[count] = self._told(f"{count} partitions", found)
+
+    def _features(self) -> None:
+        for count in FEATURES:
+            shape = Shape(count)
+            monitors = setting.write(self._folder / f"monitors-{count}", shape)
+            n = min(self._plan.swept, self._plan.swept * 50 // count)
+            records = load.single(shape, n)
+            found = self._worker(records, self._plan.warm, monitors=monitors)
+            self.results.features[count] = self._told(f"{count} features", found)
+
+    def _two(self) -> None:
+        records = load.single(Shape(models=16), 2 * self._plan.swept)
+        monitors = setting.write(self._folder / "monitors-16", Shape(models=16))
+        for workers, kept in ((1, self.results.one), (2, self.results.two)):
+            found = self._worker(
+                records, self._plan.warm, partitions=8, workers=workers, monitors=monitors
+            )
+            kept.append(self._told(f"{workers} of 8 partitions", found))
+        self.results.shares = self._shares
+
+    def _worker(
+        self,
+        records: Sequence[Record],
+        warm: int,
+        *,
+        partitions: int = 4,
+        workers: int = 1,
+        monitors: Path | None = None,
+    ) -> Run:
+        self._steps.begin("worker")
+        with Feed(self._bootstrap, partitions=partitions) as feed:
+            folder = monitors or self._monitors
+            engine = Workers(feed, self._new_folder(), folder, workers=workers)
+            found = measure.run(engine, feed, records, warm=warm, cap_cpu_s=self._plan.cap_cpu_s)
+            self._shares = engine.shares
+        return found
+
+    def _app(self, module: str, records: Sequence[Record], python: str) -> Run:
+        self._steps.begin(module)
+        with Feed(self._bootstrap) as feed:
+            engine = App(module, feed, self._new_folder(), python)
+            cap = self._plan.cap_cpu_s
+            return measure.run(engine, feed, records, warm=self._plan.warm, cap_cpu_s=cap)
+
+    @property
+    def _bootstrap(self) -> str:
+        if self._broker is None:
+            raise EngineError("no broker")
+        return self._broker.bootstrap
+
+    def _new_folder(self) -> Path:
+        self._folders += 1
+        folder = self._folder / f"run-{self._folders}"
+        folder.mkdir()
+        return folder
+
+    def _keep(self, name: str, found: Run) -> None:
+        self.results.runs.setdefault(name, []).append(self._told(name, found))
+
+    def _told(self, what: str, found: Run) -> Run:
+        self._steps.done(what, found)
+        return found
+
+
+def needs_broker(sets: Sequence[str]) -> bool:
+    """Whether any of these parts runs on a broker."""
+    return not set(sets) <= set(IN_MEMORY)
+
+
+def _machine(broker: Broker | None) -> dict[str, object]:
+    named: Callable[[str], str] = version
+    return {
+        "broker": "no broker" if broker is None else broker.name,
+        "cores": os.cpu_count(),
+        "load_average_before": _load(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": sys.version.split()[0],
+        "versions": {
+            name: named(name) for name in ("faust-streaming", "aiokafka", "river", "numpy")
+        },
+    }
+
+
+def _load() -> str:
+    """The machine's load averages: of 1, 5 and 15 minutes."""
+    return " ".join(f"{value:.1f}" for value in os.getloadavg())
