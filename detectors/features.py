@@ -136,7 +136,7 @@ class Features:
         yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
         ranked = observed.codes < CHANGED
-        whole: Mask = np.asarray(ranked.all(axis=1))
+        whole: Mask = np.all(ranked, axis=1)
         for at, feature in self.in_name_order:
             fired = _fired(feature, observed.codes[at], None if whole[at] else ranked[at])
             for row in fired:
