@@ -1,7 +1,7 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka chaos calibrate bench bench-quick bench-core soak \
-	profile clean
+.PHONY: help setup demo test check test-kafka chaos calibrate bench bench-quick bench-core bench-path \
+	bench-pending soak profile clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,12 @@ calibrate: $(READY) ## false alarms and delays of every detector by simulation; 
 
 bench-core: $(READY) ## CPU time of an event in the core, beside the loop one would write; seconds
 	@$(BIN)/python -m tests.bench.core $(ARGS)
+
+bench-path: $(READY) ## CPU time of a prediction and its label in each stage, in memory; a minute
+	@$(BIN)/python -m tests.bench.path $(ARGS)
+
+bench-pending: $(READY) ## 20 million predictions that wait on disk: memory, size, lookups; minutes
+	@$(BIN)/python -m tests.bench.pending $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## events per CPU second beside Faust, Quix Streams and a plain loop; latency; minutes
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -18,6 +18,7 @@ A column's name says what it holds, so a stage that does not know a column passe
 | `u:F` | int64 | feature F, where it was unsupported: length of the string, -1 otherwise |
 | `g:S` `a:F` `latency_ms` | text / float64 / float64 | segment, attribution, latency |
 | `name` `value` | text / int64 | count frames: which counter, how much it grew |
+| `cause` | int64 | on the way from join: the input offset behind each row, as `Frame.cause` |
 
 A feature that changes its type within a frame has two columns whose valid rows are disjoint.
 A row where none is valid is *missing*: null or absent, which is the same signal.
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,6 +82,9 @@ class Column:
         if self.values is None:
             return self
         n, k = len(self.data), len(self.values)
+        if self.valid is None and n <= k and _distinct(self.data, k):
+            values = [self.values[code] for code in self.data.tolist()]
+            return Column(np.arange(n, dtype=np.uint32), None, values)
         rows = np.arange(n)
         codes = self.data if self.valid is None else self.data[self.valid]
         if self.valid is not None:
@@ -102,6 +107,13 @@ class Column:
         codes = np.where(self.mask, self.data, len(self.values))
         out: list[str | None] = lookup[codes].tolist()
         return out
+
+
+def _distinct(codes: Array, k: int) -> bool:
+    """Whether no code, of k, occurs twice."""
+    seen = np.zeros(k, bool)
+    seen[codes] = True
+    return int(np.count_nonzero(seen)) == len(codes)
 
 
 _STR_BYTES = 57  # a str object and its place in the list, beside its characters
@@ -202,30 +214,40 @@ def _concat_column(parts: Sequence[Column | None], frames: Sequence[Frame]) -> C
     return Column(np.concatenate(datas), valid, values)
 
 
-def _merge_values(parts: Iterable[Column]) -> tuple[list[str], list[Array]]:
+def _merge_values(parts: Sequence[Column]) -> tuple[list[str], list[Array]]:
     """The union of the dictionaries, in order of first appearance, and each part's new codes."""
-    index: dict[str, int] = {}
+    each = [part.values or [] for part in parts]
+    together = list(chain.from_iterable(each))
+    index = dict.fromkeys(together)
+    if len(index) == len(together):  # nothing in common, as among ids
+        starts = np.cumsum([0, *map(len, each)])[:-1].astype(np.uint32)
+        mappings: Iterable[Array | None] = [None] * len(each)
+    else:
+        starts = np.zeros(len(each), np.uint32)
+        codes = dict(zip(index, range(len(index)), strict=True))
+        mappings = [np.array([codes[v] for v in values] or [0], np.uint32) for values in each]
     recoded = []
-    for part in parts:
-        values = part.values or []
-        mapping = np.array(
-            [index.setdefault(v, len(index)) for v in values] or [0], dtype=np.uint32
-        )
-        codes = np.where(part.mask, part.data, 0) if part.valid is not None else part.data
-        recoded.append(mapping[codes])
+    for part, start, mapping in zip(parts, starts, mappings, strict=True):
+        data = np.where(part.mask, part.data, 0) if part.valid is not None else part.data
+        recoded.append(data + start if mapping is None else mapping[data])
     return list(index), recoded
 
 
 def text_column(texts: Sequence[str | None]) -> Column:
     """A text column from strings, None where missing."""
-    index: dict[str, int] = {}
-    codes = np.fromiter(
-        (0 if t is None else index.setdefault(t, len(index)) for t in texts), np.uint32, len(texts)
-    )
+    index: dict[str | None, int] = dict.fromkeys(texts, 0)
     valid = None
-    if None in texts:
+    if None in index:
+        del index[None]
         valid = np.fromiter((t is not None for t in texts), bool, len(texts))
-    return Column(codes, valid, list(index))
+    if len(index) == len(texts):
+        return Column(np.arange(len(texts), dtype=np.uint32), None, list(texts))  # type: ignore[arg-type]
+    values = [text for text in index if text is not None]
+    index = {text: code for code, text in enumerate(index)}
+    if valid is not None:
+        index[None] = 0
+    codes = np.fromiter(map(index.__getitem__, texts), np.uint32, len(texts))
+    return Column(codes, valid, values)
 
 
 def float_column(values: Sequence[float | None] | Array) -> Column:

@@ -22,7 +22,10 @@ _SWAP = sys.byteorder == "big"
 
 
 def encode_frame(frame: Frame) -> dict[str, Any]:
-    """The frame as builtins. NaN and infinities become invalid; unused text values are left out."""
+    """The frame as builtins.
+
+    NaN and infinities become invalid; of text values that are more than rows, unused ones go.
+    """
     encoded: dict[str, Any] = {"subject": frame.subject, "kind": frame.kind, "n": frame.n}
     if frame.cause is not None:
         encoded["cause"] = frame.cause
@@ -52,8 +55,9 @@ def _encode_column(name: str, column: Column) -> dict[str, Any]:
     data, valid, values = column.data, column.valid, column.values
     encoded: dict[str, Any] = {"name": name}
     if values is not None:
-        compact = column.compact()
-        data, values = compact.data, compact.values
+        if len(values) > len(data):
+            compact = column.compact()
+            data, values = compact.data, compact.values or []
         encoded |= {"kind": TEXT, "values": values}
     else:
         encoded["kind"] = data.dtype.newbyteorder("<").str

@@ -21,15 +21,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detectors.frame import Frame, concat
+import numpy as np
+
+from detectors import usual
+from detectors.frame import Array, Frame, concat
 from detectors.join_spec import JoinSpec
-from detectors.matching import Lane, Matching
+from detectors.lane import Lane
+from detectors.matching import Matching
 from detectors.memory_pending import MemoryPending
 from detectors.order_key import merged_order, order
 from detectors.pending import Pending
 
 __all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
 
+_LOOKED_UP = frozenset({"prediction", "label"})
 _RANK = {"prediction": 0, "outcome": 1, "command": 2, "count": 3}
 
 
@@ -51,8 +56,12 @@ def step(
         `pending_full` since the last step. Labels that met no prediction count under "model@".
     """
     matching = Matching(pending, spec)
-    lanes = [matching.lane(frame) for frame in _one_each(frames)]
-    _take_rows(pending, lanes)
+    rows = _one_each(frames)
+    looked_up = [f.columns["id"].data for f in rows if f.kind in _LOOKED_UP]
+    if looked_up:
+        pending.fetch(np.concatenate(looked_up))
+    lanes = [matching.lane(frame) for frame in rows]
+    _take_rows(matching, lanes)
     out = [frame for lane in lanes for frame in lane.passed()]
     out += matching.outcome_frames()
     pending.expire(clock)
@@ -61,17 +70,33 @@ def step(
     return pending, sorted(out, key=lambda frame: (frame.subject, _RANK[frame.kind]))
 
 
-def _take_rows(pending: Pending, lanes: Sequence[Lane]) -> None:
+def _take_rows(matching: Matching, lanes: Sequence[Lane]) -> None:
     """Every row has its turn, in key order; slices end as the rows' arrivals pass them."""
+    pending = matching.pending
     frames = [lane.frame for lane in lanes]
     which, rows = merged_order(frames)
-    arrivals = [frame.ints("arrival").tolist() for frame in frames]
+    matching.causes = _causes(frames, which, rows)
+    left = np.flatnonzero(usual.take(matching, lanes, which, rows))
+    arrivals = [frame.ints("arrival").tolist() for frame in frames] if len(left) else []
     takes = [lane.take for lane in lanes]
-    for lane, row in zip(which.tolist(), rows.tolist(), strict=True):
+    turns = zip(left.tolist(), which[left].tolist(), rows[left].tolist(), strict=True)
+    for matching.turn, lane, row in turns:
         arrival = arrivals[lane][row]
         if arrival >= pending.next_end:
             pending.expire(arrival)
         takes[lane](row)
+
+
+def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:
+    """Column `cause` of the rows in the order of the step, if they have one."""
+    if not any("cause" in frame.columns for frame in frames):
+        return None
+    causes = np.zeros(len(which), np.int64)
+    for lane, frame in enumerate(frames):
+        if "cause" in frame.columns:
+            at = which == lane
+            causes[at] = frame.columns["cause"].data[rows[at]]
+    return causes
 
 
 def _one_each(frames: Sequence[Frame]) -> list[Frame]:

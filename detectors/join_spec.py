@@ -23,6 +23,11 @@ class JoinSpec:
             return max(self.default_horizon_ms, *self.horizons_ms.values(), 0)
         return self.horizons_ms.get(model, self.default_horizon_ms)
 
+    @property
+    def shortest_horizon_ms(self) -> int:
+        """The shortest horizon of any model."""
+        return min(self.default_horizon_ms, *self.horizons_ms.values(), self.default_horizon_ms)
+
     def segment_columns(self, model: str) -> frozenset[str]:
         """The columns of prediction frames that are kept for outcomes."""
         names = self.segments.get(model, self.default_segments)

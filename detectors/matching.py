@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from detectors.frame import Column, Frame, text_column
+from detectors.frame import Array, Column, Frame, text_column
 from detectors.join_spec import JoinSpec
+from detectors.lane import Lane, Others, Texts
 from detectors.outcome import KEY_COLUMNS, Outcomes, contents, score_names
 from detectors.pending import SLICES, Label, Pending, Slot, label_rows, slice_ends
 
@@ -27,8 +27,13 @@ class Matching:
 
     pending: Pending
     spec: JoinSpec
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    """(subject, counter, cause)."""
     outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    turn: int = 0
+    """Position, in the order of the step, of the row that is being taken."""
+    causes: Array | None = None
+    """Column `cause` of the rows in the order of the step; None: they have none."""
     _horizons: dict[str, int] = field(default_factory=dict)
 
     def lane(self, frame: Frame) -> Lane:
@@ -51,49 +56,61 @@ class Matching:
         """Whether the label passes the prediction's `ts` + horizon; counts it if so."""
         late = label.arrival >= self.pending.times(ref)[0] + self.horizon(subject)
         if late:
-            self.counts[subject, "late_labels"] += 1
+            self.count(subject, "late_labels")
         return late
+
+    def count(self, subject: str, name: str) -> None:
+        """Counts one of something about the row that is being taken."""
+        cause = -1 if self.causes is None else int(self.causes[self.turn])
+        self.counts[subject, name, cause] += 1
 
     def meet(self, ref: int, subject: str, label: Label, prediction_id: str | None) -> None:
         """A stored prediction and a label that is not late meet."""
         held = self.pending.label(ref)
         if held is not None:
             outcome, holds = _compare(held, label)
-            self.counts[subject, outcome] += 1
+            self.count(subject, outcome)
             if holds:
                 self.pending.set_label(ref, label)
             if outcome != "revisions":
                 return
         else:
             self.pending.set_label(ref, label)
+        self.outcomes_of(subject).add(ref, label, held, prediction_id, self.turn)
+
+    def outcomes_of(self, subject: str) -> Outcomes:
+        """The outcomes of a subject so far."""
         met = self.outcomes.get(subject)
         if met is None:
             met = self.outcomes[subject] = Outcomes()
-        met.add(ref, label, held, prediction_id)
+        return met
 
     def outcome_frames(self) -> list[Frame]:
         """A frame of outcomes per subject that has any."""
-        return [met.frame(subject, self.pending) for subject, met in self.outcomes.items()]
+        frames = []
+        for subject, met in sorted(self.outcomes.items()):
+            frame = met.frame(subject, self.pending)
+            if self.causes is not None:
+                frame.columns["cause"] = Column(self.causes[met.turns])
+            frames.append(frame)
+        return frames
 
     def count_frames(self) -> list[Frame]:
         """A frame of counters per subject that has any."""
-        for key, lost in self.pending.take_losses().items():
-            self.counts[key] += lost
-        by_subject: dict[str, dict[str, int]] = {}
-        for (subject, name), count in sorted(self.counts.items()):
-            by_subject.setdefault(subject, {})[name] = count
-        return [
-            Frame(
-                subject,
-                "count",
-                len(counts),
-                {
-                    "name": text_column(list(counts)),
-                    "value": Column(np.array(list(counts.values()), np.int64)),
-                },
-            )
-            for subject, counts in by_subject.items()
-        ]
+        last = -1 if self.causes is None else int(self.causes[-1])
+        for (subject, name), lost in self.pending.take_losses().items():
+            self.counts[subject, name, last] += lost
+        by_subject: dict[str, list[tuple[str, int, int]]] = {}
+        for (subject, name, cause), count in sorted(self.counts.items()):
+            by_subject.setdefault(subject, []).append((name, count, cause))
+        return [self._count_frame(subject, counts) for subject, counts in by_subject.items()]
+
+    def _count_frame(self, subject: str, counts: list[tuple[str, int, int]]) -> Frame:
+        names, values, causes = zip(*counts, strict=True)
+        columns = {"name": text_column(names), "value": Column(np.array(values, np.int64))}
+        if self.causes is not None:
+            columns["cause"] = Column(np.array(causes, np.int64))
+        return Frame(subject, "count", len(counts), columns)
 
 
 def _compare(held: Label, label: Label) -> tuple[str, bool]:
@@ -104,32 +121,6 @@ def _compare(held: Label, label: Label) -> tuple[str, bool]:
     return ("revisions", True) if greater else ("stale_labels", False)
 
 
-class Lane(Protocol):
-    """The rows of one frame, taken one by one in key order across all lanes."""
-
-    frame: Frame
-
-    def take(self, row: int) -> None:
-        """The row's turn."""
-
-    def passed(self) -> list[Frame]:
-        """After all rows: what is passed on of the frame."""
-
-
-class Others:
-    """Rows that are not join's business, such as commands: passed on."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-
-    def take(self, row: int) -> None:
-        """Nothing to do."""
-
-    def passed(self) -> list[Frame]:
-        """The frame as it came."""
-        return [self.frame]
-
-
 class Predictions:
     """Predictions of one subject: repeats are dropped, waiting labels are met."""
 
@@ -138,13 +129,13 @@ class Predictions:
         self._matching = matching
         self._pending = matching.pending
         self._subject = frame.subject
-        self._model = frame.subject.partition("@")[0]
+        self.model = frame.subject.partition("@")[0]
         self._horizon = matching.horizon(frame.subject)
-        self._ids: list[bytes] = frame.columns["id"].data.tolist()
+        self.ids: list[bytes] = frame.columns["id"].data.tolist()
         self._arrivals: list[int] = frame.ints("arrival").tolist()
-        self._text = _Texts(frame)
+        self.text = Texts(frame)
         self._repeats: list[tuple[int, int]] = []  # (row, ref of the first)
-        self._refs = self._keep(matching.spec.segment_columns(self._model))
+        self.refs = self._keep(matching.spec.segment_columns(self.model))
 
     def _keep(self, segments: frozenset[str]) -> list[int]:
         """Stores what outcomes will need of the rows; nothing is findable yet."""
@@ -160,24 +151,25 @@ class Predictions:
 
     def take(self, row: int) -> None:
         """A prediction arrives."""
-        row_id, ref = self._ids[row], self._refs[row]
+        row_id, ref = self.ids[row], self.refs[row]
         for other in self._pending.find(row_id):
             if self._pending.subject(other) != self._subject:
                 continue
             if self._arrivals[row] < self._pending.times(other)[1] + self._horizon:
                 self._pending.dismiss(ref)
                 self._repeats.append((row, other))
+                self._matching.count(self._subject, "duplicates")
                 return
             self._pending.forget(row_id, other)
         self._pending.put(row_id, ref)
-        own = self._pending.slot(self._model, row_id)
+        own = self._pending.slot(self.model, row_id)
         anyones = self._pending.slot("", row_id)
         if own is not None or anyones is not None:
-            self._meet_waiting(row, {self._model: own, "": anyones})
+            self._meet_waiting(row, {self.model: own, "": anyones})
 
     def _meet_waiting(self, row: int, slots: Mapping[str, Slot | None]) -> None:
         """Labels that came first: the one that holds makes the outcome."""
-        row_id, ref = self._ids[row], self._refs[row]
+        row_id, ref = self.ids[row], self.refs[row]
         labels = []
         for model, slot in slots.items():
             if slot is None or self._arrivals[row] >= slot.arrival + self._horizon:
@@ -191,23 +183,24 @@ class Predictions:
         labels.sort(key=Label.rank)
         *losing, holding = labels
         for label in losing:
-            self._matching.counts[self._subject, _compare(holding, label)[0]] += 1
-        self._matching.meet(ref, self._subject, holding, self._text[row])
+            self._matching.count(self._subject, _compare(holding, label)[0])
+        self._matching.meet(ref, self._subject, holding, self.text[row])
 
     def passed(self) -> list[Frame]:
         """The frame without its repeats; counts them, and those with other contents."""
         if not self._repeats:
             return [self.frame]
-        counts = self._matching.counts
         rows = [row for row, _ in self._repeats]
-        counts[self._subject, "duplicates"] += len(rows)
         first = self._pending.rows([ref for _, ref in self._repeats])
         again = self.frame.take(np.array(rows))
         names = sorted({*score_names(first), *score_names(again)})
         pairs = zip(contents(first, names), contents(again, names), strict=True)
-        conflicts = sum(one != two for one, two in pairs)
-        if conflicts:
-            counts[self._subject, "conflicts"] += conflicts
+        causes = (
+            again.columns["cause"].data.tolist() if "cause" in again.columns else [-1] * len(rows)
+        )
+        for cause, (one, two) in zip(causes, pairs, strict=True):
+            if one != two:
+                self._matching.counts[self._subject, "conflicts", cause] += 1
         kept = np.ones(self.frame.n, bool)
         kept[rows] = False
         return [self.frame.take(kept)] if kept.any() else []
@@ -221,21 +214,21 @@ class Labels:
         self._matching = matching
         self._pending = matching.pending
         self._subject = frame.subject  # "model@", the prefix of the subjects it goes to, or "@"
-        self._model = frame.subject.partition("@")[0]
+        self.model = frame.subject.partition("@")[0]
         self._horizon = matching.horizon(frame.subject)
-        self._ids: list[bytes] = frame.columns["id"].data.tolist()
-        self._labels = label_rows(frame)
-        self._text = _Texts(frame)
+        self.ids: list[bytes] = frame.columns["id"].data.tolist()
+        self.labels = label_rows(frame)
+        self.text = Texts(frame)
         arrivals = frame.ints("arrival")
-        self._ends: list[int] = slice_ends(arrivals + self._horizon, self._horizon).tolist()
+        self.ends: list[int] = slice_ends(arrivals + self._horizon, self._horizon).tolist()
 
     def take(self, row: int) -> None:
         """A label arrives."""
-        row_id, label = self._ids[row], self._labels[row]
+        row_id, label = self.ids[row], self.labels[row]
         found = False
         for ref in self._pending.find(row_id):
             subject = self._pending.subject(ref)
-            if self._model and not subject.startswith(self._subject):
+            if not self.is_of(subject):
                 continue
             if label.arrival >= max(self._pending.times(ref)) + _kept_ms(
                 self._matching.horizon(subject)
@@ -243,49 +236,38 @@ class Labels:
                 continue
             found = True
             if not self._matching.is_late(ref, subject, label):
-                self._matching.meet(ref, subject, label, self._text[row])
+                self._matching.meet(ref, subject, label, self.text[row])
         self._wait(row, found)
+
+    def is_of(self, subject: str) -> bool:
+        """Whether a prediction of this subject is of the labels' model."""
+        return not self.model or subject.startswith(self._subject)
 
     def _wait(self, row: int, found: bool) -> None:
         """The label waits for further predictions, if it holds against the one that waits."""
-        row_id, label, end = self._ids[row], self._labels[row], self._ends[row]
-        slot = self._pending.slot(self._model, row_id)
+        row_id, label, end = self.ids[row], self.labels[row], self.ends[row]
+        slot = self._pending.slot(self.model, row_id)
         if slot is not None and label.arrival >= slot.arrival + self._horizon:
             if not slot.matched:
-                self._matching.counts[self._subject, "orphan_labels"] += 1
+                self._matching.count(self._subject, "orphan_labels")
             slot = None
         if slot is None:
             slot = Slot(label, found, label.arrival, end)
         else:
             relation, holds = _compare(slot.label, label)
             if not found:
-                self._matching.counts[self._subject, relation] += 1
+                self._matching.count(self._subject, relation)
             matched = slot.matched or found
             if relation == "stale_labels":
                 slot = slot._replace(matched=matched)
             else:
                 held = label if holds else slot.label
                 slot = Slot(held, matched, label.arrival, end)
-        self._pending.set_slot(self._model, row_id, slot)
+        self._pending.set_slot(self.model, row_id, slot)
 
     def passed(self) -> list[Frame]:
         """Labels go no further; outcomes do."""
         return []
-
-
-class _Texts:
-    """The prediction ids of a frame as text, made only if one is asked for."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._column = frame.columns.get("prediction_id")
-        self._texts: list[str | None] | None = None
-
-    def __getitem__(self, row: int) -> str | None:
-        if self._column is None:
-            return None
-        if self._texts is None:
-            self._texts = self._column.texts()
-        return self._texts[row]
 
 
 def _kept_ms(horizon_ms: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
+from detectors.many_at_once import ROW, SHIFT, ManyAtOnce
 from detectors.pending import Label, Slot, label_frame, label_rows
 from detectors.sequencer import FOREVER
 from detectors.slab import Slab
@@ -20,11 +21,8 @@ from detectors.slab import Slab
 MAX_ENTRIES = 2_000_000
 """Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
 
-_SHIFT = 32
-_ROW = (1 << _SHIFT) - 1
 
-
-class MemoryPending:
+class MemoryPending(ManyAtOnce):
     """Implements `detectors.pending.Pending`."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
@@ -46,11 +44,19 @@ class MemoryPending:
         return self._entries
 
     @property
+    def room(self) -> int:
+        """See `Pending`."""
+        return self.max_entries - self._entries
+
+    @property
     def waiting_labels(self) -> int:
         """Labels whose prediction has not come yet."""
         return sum(not slot.matched for slots in self._slots.values() for slot in slots.values())
 
     # -- predictions ---------------------------------------------------------------------------
+
+    def fetch(self, ids: Array) -> None:
+        """See `Pending`: all of it is at hand."""
 
     def keep(self, frame: Frame, ends: Array) -> list[int]:
         """See `Pending`."""
@@ -59,7 +65,7 @@ class MemoryPending:
             at = np.flatnonzero(ends == end)
             number = self._number(frame.subject, end)
             slab = self._slabs[number]
-            refs[at] = (number << _SHIFT) + slab.n + np.arange(len(at))
+            refs[at] = (number << SHIFT) + slab.n + np.arange(len(at))
             part = frame.take(at)  # copies: the frame may share a whole message's memory
             part.columns = {name: column.compact() for name, column in part.columns.items()}
             slab.append(part)
@@ -100,12 +106,12 @@ class MemoryPending:
     def dismiss(self, ref: int) -> None:
         """See `Pending`."""
         self._see(ref)
-        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
 
     def _see(self, ref: int) -> None:
         if self._entries >= self.max_entries:
             self._evict()
-        slab = self._slabs[ref >> _SHIFT]
+        slab = self._slabs[ref >> SHIFT]
         slab.seen += 1
         slab.count += 1
         self._entries += 1
@@ -119,7 +125,7 @@ class MemoryPending:
 
     def forget(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
-        self._slabs[ref >> _SHIFT].dead.add(ref & _ROW)
+        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
         self._unindex(row_id, ref)
 
     def _unindex(self, row_id: bytes, ref: int) -> None:
@@ -132,26 +138,26 @@ class MemoryPending:
 
     def subject(self, ref: int) -> str:
         """See `Pending`."""
-        return self._slabs[ref >> _SHIFT].subject
+        return self._slabs[ref >> SHIFT].subject
 
     def times(self, ref: int) -> tuple[int, int]:
         """See `Pending`."""
-        slab = self._slabs[ref >> _SHIFT]
-        row = ref & _ROW
+        slab = self._slabs[ref >> SHIFT]
+        row = ref & ROW
         return slab.ts[row], slab.arrival[row]
 
     def label(self, ref: int) -> Label | None:
         """See `Pending`."""
-        return self._slabs[ref >> _SHIFT].labels.get(ref & _ROW)
+        return self._slabs[ref >> SHIFT].labels.get(ref & ROW)
 
     def set_label(self, ref: int, label: Label) -> None:
         """See `Pending`."""
-        self._slabs[ref >> _SHIFT].labels[ref & _ROW] = label
+        self._slabs[ref >> SHIFT].labels[ref & ROW] = label
 
     def rows(self, refs: Sequence[int]) -> Frame:
         """See `Pending`."""
         wanted = np.array(refs, np.int64)
-        numbers, rows = wanted >> _SHIFT, wanted & _ROW
+        numbers, rows = wanted >> SHIFT, wanted & ROW
         places: list[Array] = []
         parts: list[Frame] = []
         for number in np.unique(numbers).tolist():
@@ -234,7 +240,7 @@ class MemoryPending:
 
     def _clear_slab(self, number: int, slab: Slab) -> None:
         for row, row_id in slab.ids(slab.floor, slab.seen):
-            self._unindex(row_id, number << _SHIFT | row)
+            self._unindex(row_id, number << SHIFT | row)
         slab.floor = slab.seen
 
     def take_losses(self) -> dict[tuple[str, str], int]:
@@ -261,10 +267,10 @@ class MemoryPending:
             slab = Slab.load(entry)
             number = store._adopt(slab)
             for row, row_id in slab.ids(0, slab.n):
-                store._add(row_id, number << _SHIFT | row)
+                store._add(row_id, number << SHIFT | row)
             store._entries += slab.count
         for entry in dumped["slots"]:
-            for row_id, slot in _load_slots(entry):
+            for row_id, slot in load_slots(entry):
                 store.set_slot(entry["model"], row_id, slot)
         return store
 
@@ -279,7 +285,8 @@ def _dump_slots(model: str, slots: dict[bytes, Slot]) -> dict[str, Any]:
     }
 
 
-def _load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
+def load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
+    """(id, waiting label) of one model's part of a dump."""
     frame = decode_frame(dumped["labels"])
     matched = np.frombuffer(dumped["matched"], bool).tolist()
     arrivals = np.frombuffer(dumped["arrivals"], "<i8").tolist()

@@ -7,7 +7,7 @@ how a producer spread equal arrivals over partitions (ADR-0006).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ ORDER = ("arrival", "source", "order_ts", "id", "offset", "index")
 
 def order(frame: Frame) -> NDArray[np.intp]:
     """The positions of the rows in order-key order; stable, shape (n,)."""
-    return _sorted(_keys(frame))
+    return _sorted(frame.ints("arrival"), lambda: _keys(frame))
 
 
 def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -34,8 +34,12 @@ def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.
     row = np.concatenate([np.arange(n) for n in sizes]) if frames else np.empty(0, np.intp)
     if len(frames) == 0:
         return which, row
-    parts = [_keys(frame) for frame in frames]
-    sequence = _sorted([np.concatenate(key) for key in zip(*parts, strict=True)])
+
+    def keys() -> list[Array]:
+        parts = [_keys(frame) for frame in frames]
+        return [np.concatenate(key) for key in zip(*parts, strict=True)]
+
+    sequence = _sorted(np.concatenate([frame.ints("arrival") for frame in frames]), keys)
     return which[sequence], row[sequence]
 
 
@@ -64,17 +68,37 @@ def _order_ts(frame: Frame) -> Array:
     return column.data if column.valid is None else np.where(column.valid, column.data, times)
 
 
-_USUALLY_ENOUGH = 4  # arrival, rank, time and half the id's hash part almost all rows
+_FIRST = 3  # arrival, rank and time: rows of one source are mostly in their order already
+_USUALLY_ENOUGH = 4  # with half the id's hash they part almost all rows
 
 
-def _sorted(keys: Sequence[Array]) -> NDArray[np.intp]:
-    """np.lexsort, most significant key first; looks at the last keys only where they decide."""
-    first = keys[:_USUALLY_ENOUGH]
-    sequence = np.lexsort(first[::-1])
-    tied = np.ones(max(0, len(sequence) - 1), bool)
-    for key in first:
-        ranked = key[sequence]
-        tied &= ranked[1:] == ranked[:-1]
-    if tied.any():
-        return np.lexsort(list(keys)[::-1])
+def _sorted(arrivals: Array, keys: Callable[[], Sequence[Array]]) -> NDArray[np.intp]:
+    """np.lexsort, most significant key first; looks at the other keys only where arrivals tie."""
+    if (arrivals[1:] > arrivals[:-1]).all():
+        return np.arange(len(arrivals))
+    sequence = np.argsort(arrivals, kind="stable")
+    ranked = arrivals[sequence]
+    same = ranked[1:] == ranked[:-1]
+    if not same.any():
+        return sequence
+    parts = keys()
+    if _less(parts[:_FIRST]).all():
+        return np.arange(len(arrivals))
+    tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+    rows = sequence[tied]
+    first = [key[rows] for key in parts[:_USUALLY_ENOUGH]]
+    within = np.lexsort(first[::-1])
+    if not _less([key[within] for key in first]).all():
+        within = np.lexsort([key[rows] for key in parts][::-1])
+    sequence[tied] = rows[within]
     return sequence
+
+
+def _less(keys: Sequence[Array]) -> NDArray[np.bool_]:
+    """Which rows are less than the row after them, the first key that differs deciding."""
+    less = np.zeros(len(keys[0]) - 1, bool)
+    equal = np.ones(len(keys[0]) - 1, bool)
+    for key in keys:
+        less |= equal & (key[:-1] < key[1:])
+        equal &= key[:-1] == key[1:]
+    return less

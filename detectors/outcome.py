@@ -23,18 +23,48 @@ class Outcomes:
     labels: list[Label] = field(default_factory=list)
     previous: list[Label | None] = field(default_factory=list)
     prediction_ids: list[str | None] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    """Positions, in the order of the step, of the rows that made them."""
 
     def add(
-        self, ref: int, label: Label, previous: Label | None, prediction_id: str | None
+        self, ref: int, label: Label, previous: Label | None, prediction_id: str | None, turn: int
     ) -> None:
         """A stored prediction has a label now, in place of a previous one or of none."""
         self.refs.append(ref)
         self.labels.append(label)
         self.previous.append(previous)
         self.prediction_ids.append(prediction_id)
+        self.turns.append(turn)
+
+    def add_all(
+        self,
+        refs: Array,
+        labels: Sequence[Label],
+        prediction_ids: Sequence[str | None],
+        turns: Array,
+    ) -> None:
+        """Stored predictions have their first label now."""
+        self.refs += refs.tolist()
+        self.labels += labels
+        self.previous += [None] * len(labels)
+        self.prediction_ids += prediction_ids
+        self.turns += turns.tolist()
+
+    def _sort(self) -> None:
+        """Puts the outcomes in the order in which they came about."""
+        turns = np.array(self.turns)
+        if (turns[1:] >= turns[:-1]).all():
+            return
+        order = np.argsort(turns, kind="stable").tolist()
+        self.refs = [self.refs[at] for at in order]
+        self.labels = [self.labels[at] for at in order]
+        self.previous = [self.previous[at] for at in order]
+        self.prediction_ids = [self.prediction_ids[at] for at in order]
+        self.turns = turns[order].tolist()
 
     def frame(self, subject: str, pending: Pending) -> Frame:
         """The rows to emit: what was stored of the predictions, labels, and the greater key."""
+        self._sort()
         stored = pending.rows(self.refs).columns
         columns = {name: c for name, c in stored.items() if name not in KEY_COLUMNS}
         columns |= _greater_key(stored, self.labels)

@@ -67,12 +67,24 @@ class Slot(NamedTuple):
 class Pending(Protocol):
     """The store of one shard of prediction ids."""
 
-    next_end: int
-    """The arrival at which the next slice ends, in ms."""
+    @property
+    def next_end(self) -> int:
+        """The arrival at which the next slice ends, in ms."""
+
+    @property
+    def room(self) -> int:
+        """How many predictions and labels fit before the oldest slice has to go."""
 
     @property
     def waiting_labels(self) -> int:
         """Labels whose prediction has not come yet."""
+
+    def fetch(self, ids: Array) -> None:
+        """These ids, of dtype V16 and perhaps repeated, are looked up in this step: all at once.
+
+        A store on disk reads them here, so that `find` and `slot` of them never wait. Called once
+        per step and before anything else; ids that were not named cannot be found in it.
+        """
 
     def keep(self, frame: Frame, ends: Array) -> list[int]:
         """Store prediction rows of one subject that end with the slices `ends`; returns their refs.

@@ -59,6 +59,12 @@ class Sequencer:
         """Rows stepped before their time because too much was held; nothing is promised of them."""
         self._heap: list[tuple[int, int, _Held]] = []
         self._seen = 0
+        self._rows = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return self._rows
 
     def passed(self, clock: int) -> int:
         """The arrival below which everything was released, in ms: `clock`, or less after a limit.
@@ -67,15 +73,16 @@ class Sequencer:
         """
         return min(clock, self._heap[0][0]) if self._heap else clock
 
-    def hold(self, frame: Frame) -> None:
-        """Take a frame's rows, which may be in any order."""
+    def hold(self, frame: Frame, nbytes: int | None = None) -> None:
+        """Take a frame's rows, which may be in any order; `nbytes` of it, where they are known."""
         if frame.n == 0:
             return
         sequence = order(frame)
         if (np.diff(sequence) != 1).any():
             frame = frame.take(sequence)
-        row_bytes = max(1, frame.nbytes // frame.n)
+        row_bytes = max(1, (frame.nbytes if nbytes is None else nbytes) // frame.n)
         self.nbytes += row_bytes * frame.n
+        self._rows += frame.n
         self._push(_Held(frame, frame.ints("arrival"), row_bytes))
 
     def release(self, clock: int, limit_bytes: int | None = None) -> list[Frame]:
@@ -114,6 +121,7 @@ class Sequencer:
 
     def _pop(self, held: _Held, rows: int) -> Frame:
         self.nbytes -= rows * held.row_bytes
+        self._rows -= rows
         piece = held.pop(rows)
         self._push(held)
         return piece
@@ -167,6 +175,7 @@ class Sequencer:
         for entry in dumped["held"]:
             frame = decode_frame(entry["frame"])
             sequencer.nbytes += frame.n * entry["row_bytes"]
+            sequencer._rows += frame.n
             sequencer._push(_Held(frame, frame.ints("arrival"), entry["row_bytes"]))
         return sequencer
 

@@ -41,14 +41,16 @@ class Header:
     """Name of the partition that the sender reads, "topic/partition"."""
     start: int
     to: int
+    id: str = ""
+    """Id of that log's topic: a topic that was re-created is a new log. Empty: not known."""
 
 
 class Sender:
     """The channels of one session from one input partition to every output partition."""
 
-    __slots__ = ("_log", "_to")
+    __slots__ = ("_id", "_log", "_to")
 
-    def __init__(self, log: str, start: int, destinations: int) -> None:
+    def __init__(self, log: str, start: int, destinations: int, topic_id: str = "") -> None:
         """Start a session.
 
         Args:
@@ -56,8 +58,10 @@ class Sender:
             start: offset that the session starts from; 0 if nothing was ever committed, even if
                 the log no longer begins at 0.
             destinations: number of output partitions, fixed for the life of the topic.
+            topic_id: of the input log's topic; empty: not known.
         """
         self._log = log
+        self._id = topic_id
         self._to = [start] * destinations
 
     def header(self, destination: int, to: int) -> Header:
@@ -72,7 +76,7 @@ class Sender:
         if to < start:
             raise ValueError(f"channel {self._log} -> {destination} goes back from {start} to {to}")
         self._to[destination] = to
-        return Header(self._log, start, to)
+        return Header(self._log, start, to, self._id)
 
     def behind(self, to: int) -> list[int]:
         """The destinations that have not yet been told about all offsets below `to`."""
@@ -100,25 +104,41 @@ class Receiver:
             V: the message's rows whose cause is at or above it are new, all others were applied
             before. None: a predecessor is missing, drop the whole message (counted).
         """
-        mark = self.marks.get(header.log, 0)
+        name = self._name(header)
+        mark = self.marks.get(name, 0)
         if header.start <= mark:
             return mark
-        if self._may_skip(header.log):
+        if self._may_skip(name):
             self.lost += header.start - mark
-            self.marks[header.log] = header.start
+            self.marks[name] = header.start
             return header.start
         self.gaps += 1
-        self.missing.setdefault(header.log, header.start)
+        self.missing.setdefault(name, header.start)
         return None
+
+    def _name(self, header: Header) -> str:
+        """The log's name in the marks: with its topic's id, where the sender knows that.
+
+        A mark from before ids were told is taken over by the first that comes with one; a sender
+        that was not told the id means the newest log of that name.
+        """
+        if header.id:
+            name = f"{header.log}#{header.id}"
+            if name not in self.marks and header.log in self.marks:
+                self.marks[name] = self.marks.pop(header.log)
+            return name
+        known = [name for name in self.marks if name.startswith(f"{header.log}#")]
+        return known[-1] if known else header.log
 
     def applied(self, header: Header) -> None:
         """Moves the mark on: the new rows of an accepted message are in the state now."""
-        if header.to <= self.marks.get(header.log, 0):
+        name = self._name(header)
+        if header.to <= self.marks.get(name, 0):
             return
-        self.marks[header.log] = header.to
-        self.missing.pop(header.log, None)
+        self.marks[name] = header.to
+        self.missing.pop(name, None)
         if self._torn is not None:
-            self._torn.add(header.log)
+            self._torn.add(name)
 
     def heal(self) -> None:
         """Closes a hole in the log that is being read: the one place where rows may be given up.

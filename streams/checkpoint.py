@@ -1,51 +1,37 @@
 """Checkpoints: a partition's state in chunks, and the manifest that makes them count.
 
 A manifest is one record in a compacted topic with as many partitions as the stage's input: key =
-partition, value = {position, generation, state size and hash, and where each chunk lies}. It is
-awaited last, so a manifest that can be read has all its chunks behind it. Chunks go to a topic of
-their own under alternating keys (`slot/parity`), so that compaction keeps the chunks of the last
-two generations: those of the newest manifest are among them whatever a crash interrupted.
+partition (`streams.manifest`). It is awaited last, so a manifest that can be read has all its
+chunks behind it. Chunks go to a compacted topic of their own. Their key is the hash of their bytes:
+one that a later generation still needs is not written again, and one that two generations in a row
+did without gets a tombstone.
 
-The reader takes no end offset from ListOffsets: the high watermark in a Fetch answer is right on
-every broker (broker.md), so one fetch gives it and a second one the last record.
+A manifest whose chunks are gone (it was written by a worker that had slept for hours, and what it
+relies on was cleaned up meanwhile) is passed over for the one before: an older checkpoint costs
+reading again, not data.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord
 
 from driftline.errors import CheckpointError
+from streams import manifest as form
+from streams.log_reader import consumer, last_records, records_from
+from streams.manifest import CONFIG, STATE, Chunk, Draft, Manifest, Piece
 from streams.session import Outbox
 
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 512 * 1024
-MANIFEST_VERSION = 1
+REFRESH_GENERATIONS = 700
+"""A chunk is written again after so many (6 h at 30 s): so long must no zombie sleep."""
 
-
-class Chunk(msgspec.Struct, frozen=True):
-    """Where one piece of a state lies in the chunk topic's partition, and the hash it must have."""
-
-    offset: int
-    digest: bytes
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a partition starts again from."""
-
-    v: int = MANIFEST_VERSION
-    position: int
-    """Offset of the next input record to step."""
-    generation: int
-    chunks: list[Chunk]
-    config: bytes = b""
-    """The monitor configuration in force, as `streams.monitors` encodes it."""
+Pieces = dict[str, bytes]
 
 
 class CheckpointStore:
@@ -59,136 +45,146 @@ class CheckpointStore:
         self._manifests = manifests
         self._chunks = chunks
 
-    async def write(
-        self, partition: int, *, position: int, generation: int, state: bytes, config: bytes
-    ) -> None:
-        """Writes the state, then the manifest, each awaited. Raises what the producer raises."""
-        pieces = [state[i : i + CHUNK_BYTES] for i in range(0, len(state), CHUNK_BYTES)] or [b""]
-        waits = [
-            await self._outbox.send(
-                self._chunks, partition, piece, _chunk_key(slot, generation), ()
-            )
-            for slot, piece in enumerate(pieces)
-        ]
-        written = await asyncio.gather(*waits)
+    async def write(self, partition: int, former: Manifest | None, draft: Draft) -> Manifest:
+        """Writes what is new of a state, then the manifest, each awaited.
+
+        Args:
+            partition: of the stage's input.
+            former: the manifest that this one follows; None: it is the first.
+            draft: what to write.
+
+        Raises what the producer raises.
+        """
+        generation = 1 if former is None else former.generation + 1
+        known = {} if former is None else {c.digest: c for c in former.all_chunks()}
+        chunks = await self._write_chunks(partition, draft.pieces, known, generation)
+        needed = {chunk.digest for piece in chunks for chunk in piece.chunks}
         manifest = Manifest(
-            position=position,
+            position=draft.position,
             generation=generation,
-            chunks=[Chunk(m.offset, _digest(p)) for m, p in zip(written, pieces, strict=True)],
-            config=config,
+            pieces=chunks,
+            stale=sorted(known.keys() - needed),
+            changes=draft.changes,
+            input=draft.input,
+            partitions=draft.partitions,
+            config_hash=form.digest(draft.pieces[CONFIG]).hex()[:12],
+            facts=draft.facts,
         )
-        value = msgspec.msgpack.encode(manifest)
+        value = form.encode(manifest)
         await (
             await self._outbox.send(self._manifests, partition, value, str(partition).encode(), ())
         )
+        if former is not None:
+            await self._bury(partition, set(former.stale) - needed - known.keys())
+        return manifest
 
-    async def read(self, partitions: Iterable[int]) -> dict[int, tuple[Manifest, bytes]]:
-        """The newest checkpoint of each partition that has one.
+    async def _write_chunks(
+        self,
+        partition: int,
+        pieces: Mapping[str, bytes],
+        known: dict[bytes, Chunk],
+        generation: int,
+    ) -> list[Piece]:
+        cut = {
+            name: [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
+            for name, data in pieces.items()
+        }
+        new = {form.digest(part): part for parts in cut.values() for part in parts}
+        for key, chunk in known.items():
+            if chunk.generation > generation - REFRESH_GENERATIONS:
+                new.pop(key, None)
+        sent = [await self._outbox.send(self._chunks, partition, p, k, ()) for k, p in new.items()]
+        written = zip(new.items(), await asyncio.gather(*sent), strict=True)
+        found = known | {k: Chunk(m.offset, k, len(p), generation) for (k, p), m in written}
+        return [
+            Piece(name, [found[form.digest(part)] for part in parts]) for name, parts in cut.items()
+        ]
+
+    async def _bury(self, partition: int, digests: Iterable[bytes]) -> None:
+        """Tombstones; one that is lost costs some disk, so nothing depends on them."""
+        sent = [
+            await self._outbox.send(self._chunks, partition, None, key, ())
+            for key in sorted(digests)
+        ]
+        await asyncio.gather(*sent, return_exceptions=True)
+
+    async def read(self, partitions: Iterable[int]) -> dict[int, tuple[Manifest, Pieces]]:
+        """The newest checkpoint of each partition that has one that can be read.
 
         Raises:
-            CheckpointError: a manifest names a chunk that is gone or differs, or is of a version
-                this program does not know.
+            CheckpointError: a partition has manifests, but of none all chunks are there; or the
+                newest is of a version that this program does not know.
         """
         states = {}
-        async with self._consumer() as consumer:
-            for partition, manifest in (await self._newest(consumer, partitions)).items():
-                states[partition] = (manifest, await self._state(consumer, partition, manifest))
+        async with consumer(self._bootstrap, 2 * CHUNK_BYTES) as reader:
+            for partition, manifest in (await self._newest(reader, partitions)).items():
+                try:
+                    states[partition] = (manifest, await self._pieces(reader, partition, manifest))
+                except CheckpointError as broken:
+                    states[partition] = await self._older(reader, partition, broken)
         return states
 
     async def manifests(self, partitions: Iterable[int]) -> dict[int, Manifest]:
         """The newest manifest of each partition that has one."""
-        async with self._consumer() as consumer:
-            return await self._newest(consumer, partitions)
+        async with consumer(self._bootstrap, 2 * CHUNK_BYTES) as reader:
+            return await self._newest(reader, partitions)
 
     async def _newest(
-        self, consumer: AIOKafkaConsumer, partitions: Iterable[int]
+        self, reader: AIOKafkaConsumer, partitions: Iterable[int]
     ) -> dict[int, Manifest]:
         wanted = [TopicPartition(self._manifests, p) for p in sorted(partitions)]
-        consumer.assign(wanted)
-        await consumer.seek_to_beginning(*wanted)
-        last = await _last_records(consumer, wanted)
-        return {tp.partition: _manifest(record) for tp, record in last.items()}
+        last = await last_records(reader, wanted)
+        return {tp.partition: _manifest(tp, record.value) for tp, record in last.items()}
 
-    async def _state(self, consumer: AIOKafkaConsumer, partition: int, manifest: Manifest) -> bytes:
+    async def _older(
+        self, reader: AIOKafkaConsumer, partition: int, broken: CheckpointError
+    ) -> tuple[Manifest, Pieces]:
+        """The newest checkpoint before this one whose chunks are all there."""
+        tp = TopicPartition(self._manifests, partition)
+        found = [r.value async for batch in records_from(reader, tp, 0) for r in batch]
+        for value in reversed(found[:-1]):
+            manifest = _manifest(tp, value)
+            try:
+                pieces = await self._pieces(reader, partition, manifest)
+            except CheckpointError:
+                continue
+            log.warning("%s; going back to generation %d", broken, manifest.generation)
+            return manifest, pieces
+        raise broken
+
+    async def _pieces(self, reader: AIOKafkaConsumer, partition: int, manifest: Manifest) -> Pieces:
         tp = TopicPartition(self._chunks, partition)
-        consumer.assign([tp])
-        pieces = []
-        for chunk in manifest.chunks:
-            consumer.seek(tp, chunk.offset)
-            record = await consumer.getone(tp)
-            if record.offset != chunk.offset or _digest(record.value or b"") != chunk.digest:
-                raise CheckpointError(
-                    f"{self._chunks}/{partition}: the chunk at offset {chunk.offset} of the newest "
-                    "manifest is gone or differs. Was the topic re-created, or its "
-                    "cleanup.policy changed from compact? Delete that partition's manifest by "
-                    "re-creating the driftline- topics (the state is then built anew)."
-                )
-            pieces.append(record.value or b"")
-        return b"".join(pieces)
+        reader.assign([tp])
+        data: dict[bytes, bytes] = {}
+        for chunk in sorted(manifest.all_chunks(), key=lambda chunk: chunk.offset):
+            if chunk.digest not in data:
+                data[chunk.digest] = await self._chunk(reader, tp, chunk)
+        if manifest.v == 1:
+            state = b"".join([data[chunk.digest] for chunk in manifest.chunks])
+            return {STATE: state, CONFIG: manifest.config}
+        return {
+            piece.name: b"".join([data[chunk.digest] for chunk in piece.chunks])
+            for piece in manifest.pieces
+        }
 
-    @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=2 * CHUNK_BYTES,
-            fetch_max_wait_ms=50,
-        )
-        await consumer.start()
-        await asyncio.sleep(0)  # a task that stop() cancels before it began would cancel us
-        try:
-            yield consumer
-        finally:
-            await _stop(consumer)
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Stops a consumer. Its own tasks' cancellation, which may reach us, is not ours."""
-    try:
-        await consumer.stop()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-
-
-async def _last_records(
-    consumer: AIOKafkaConsumer, wanted: list[TopicPartition]
-) -> dict[TopicPartition, ConsumerRecord[bytes, bytes]]:
-    """The last record of each partition that is not empty; two passes over all of them."""
-    ends: dict[TopicPartition, int] = {}
-    last: dict[TopicPartition, Any] = {}
-    todo = set(wanted)
-    while todo:
-        batches = await consumer.getmany(timeout_ms=200)
-        for tp, records in batches.items():
-            last[tp] = records[-1]
-        for tp in list(todo):
-            end = consumer.highwater(tp)
-            if end is None:
-                continue  # no Fetch answer yet
-            if end == 0 or (tp in last and last[tp].offset >= end - 1):
-                todo.discard(tp)
-            elif ends.get(tp) != end:
-                ends[tp] = end
-                consumer.seek(tp, end - 1)
-    return last
-
-
-def _manifest(record: ConsumerRecord[bytes, bytes]) -> Manifest:
-    manifest = msgspec.msgpack.decode(record.value or b"", type=Manifest)
-    if manifest.v != MANIFEST_VERSION:
+    async def _chunk(self, reader: AIOKafkaConsumer, tp: TopicPartition, chunk: Chunk) -> bytes:
+        if await reader.position(tp) != chunk.offset:
+            reader.seek(tp, chunk.offset)
+        while True:  # compaction keeps the last of equal records: it may lie further on
+            found = await reader.getmany(tp, timeout_ms=200, max_records=1)
+            for record in found.get(tp, []):
+                if form.digest(record.value or b"") == chunk.digest:
+                    return record.value or b""
+            mark = reader.highwater(tp)
+            if mark is not None and await reader.position(tp) >= mark:
+                break
         raise CheckpointError(
-            f"{record.topic}/{record.partition}: checkpoint version {manifest.v}, this program "
-            f"reads {MANIFEST_VERSION}. Run the Driftline version that wrote it, or a newer one."
+            f"{self._chunks}/{tp.partition}: the chunk at offset {chunk.offset} of the newest "
+            "manifest is gone or differs. Was the topic re-created, or its cleanup.policy changed "
+            "from compact? Delete that partition's manifest by re-creating the driftline- topics "
+            "(the state is then built anew)."
         )
-    return manifest
 
 
-def _chunk_key(slot: int, generation: int) -> bytes:
-    return f"{slot}/{generation % 2}".encode()
-
-
-def _digest(piece: bytes) -> bytes:
-    return hashlib.blake2b(piece, digest_size=16).digest()
+def _manifest(tp: TopicPartition, value: bytes | None) -> Manifest:
+    return form.decode(value or b"", f"{tp.topic}/{tp.partition}")

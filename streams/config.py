@@ -63,6 +63,10 @@ class WorkerSettings(BaseSettings):
     monitors: Path | None = Field(
         None, description="folder of monitor files, one YAML per model; unset: defaults for all"
     )
+    state_dir: Path | None = Field(
+        None,
+        description="folder for predictions that wait for labels, on disk; unset: in memory",
+    )
     health_host: str = Field("0.0.0.0", description="address of /healthz and /metrics")  # noqa: S104  containers probe from outside
     health_port: Port = Field(8081, description="port of /healthz and /metrics; 0: any free one")
     checkpoint_interval_s: Seconds = Field(30.0, description="time between checkpoints")
@@ -70,6 +74,9 @@ class WorkerSettings(BaseSettings):
     heartbeat_interval_s: Seconds = Field(3.0, description="Kafka consumer heartbeat interval")
     rebalance_timeout_s: Seconds = Field(60.0, description="Kafka rebalance timeout")
     request_timeout_s: Seconds = Field(20.0, description="a send unanswered so long has failed")
+    raw_records: bool = Field(
+        True, description="read records without aiokafka's wrapper, if that passes its check"
+    )
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"
     )

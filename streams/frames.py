@@ -19,8 +19,9 @@ from detectors.frame_codec import decode_frame, encode_frame
 from driftline.errors import UnknownVersion
 from streams.channel import Header
 
-VERSION = 1
-READABLE = frozenset({1})
+VERSION = 2
+READABLE = frozenset({VERSION - 1, VERSION})
+"""Version 1 headers have no topic id."""
 
 
 @dataclass(slots=True)

@@ -6,14 +6,16 @@ steps, so the same results. Each is a function of its configuration and of the m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
 
 from detectors import commands, engine, join, policy, silence
 from detectors.clock import ArrivalClock
 from detectors.commands import between
-from detectors.frame import Frame
+from detectors.frame import Column, Frame
 from detectors.orders import carry_out
 from detectors.sequencer import Sequencer
 from detectors.spec import MonitorSpec
@@ -24,16 +26,15 @@ from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
 from streams.frames import Message
+from streams.held_rows import HeldRows
 from streams.monitors import Monitors
 from streams.plugins import catalog
 from streams.readings import Reading
 from streams.remediation import Remediation
+from streams.waiting import Waiting
 
 RELEASE_BYTES = 4 << 20
 """What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
-
-HELD_BYTES = 64 << 20
-"""What one partition's sequencer holds before the older half is stepped, counted as `forced`."""
 
 NO_MODEL = "@"
 """The subject of what names no model."""
@@ -51,13 +52,25 @@ LATEST: Final = "last_1000"
 
 
 class JoinShard:
-    """One shard of prediction ids: rows in key order through the join."""
+    """One shard of prediction ids: rows in key order through the join.
 
-    def __init__(self, monitors: Monitors) -> None:
+    Args:
+        monitors: horizons and segments.
+        pending: what it remembers; None: a store in memory.
+        held: the bound it shares with others; None: one of its own.
+    """
+
+    def __init__(
+        self,
+        monitors: Monitors,
+        pending: join.Pending | None = None,
+        held: HeldRows | None = None,
+    ) -> None:
         self.monitors = monitors
         self.clock = ArrivalClock()
         self.sequencer = Sequencer()
-        self.pending: join.Pending = join.MemoryPending()
+        self.pending: join.Pending = join.MemoryPending() if pending is None else pending
+        self.held = held or HeldRows()
         self.passed: int | None = None
         """The arrival below which everything was emitted; None before all sources were heard."""
 
@@ -66,16 +79,65 @@ class JoinShard:
         for frame in message.frames:
             self.sequencer.hold(frame)
         self.clock.advance(message.arrivals, message.sources)
-        released = self.sequencer.force(HELD_BYTES)
-        if self.clock.now is not None:
-            released += self.sequencer.release(self.clock.now, RELEASE_BYTES)
-            self.passed = self.sequencer.passed(self.clock.now)
+        return self._release(self.clock.now, None)
+
+    def run(self, messages: Iterable[tuple[int, Message]]) -> list[Frame]:
+        """What `step` of each message gives, in as few frames as may be.
+
+        Args:
+            messages: with their offsets in this shard's log, rising.
+
+        Returns:
+            Frames whose column `cause` is the offset of the message that released the row, so that
+            it does not show how messages were put together.
+        """
+        out: list[Frame] = []
+        waiting = Waiting()
+        for offset, message in messages:
+            rows = sum(frame.n for frame in message.frames)
+            sizes = [frame.nbytes for frame in message.frames]
+            self.clock.advance(message.arrivals, message.sources)
+            if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
+                out += self._release(waiting.clocks[-1], waiting)
+                waiting = Waiting()
+            for frame, size in zip(message.frames, sizes, strict=True):
+                cause = Column(np.full(frame.n, offset, np.int64))
+                columns = frame.columns | {"cause": cause}
+                self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
+            waiting.add(offset, self.clock.now, rows)
+        if waiting.offsets:
+            out += self._release(waiting.clocks[-1], waiting)
+        return out
+
+    def _may_wait(self, size: int, rows: int) -> bool:
+        """Whether messages may be released with the next one, without a difference to be seen.
+
+        Not if the next one's release could be cut, a slice could end, or the store be full.
+        """
+        now, passed = self.clock.now, self.passed
+        if now is None or passed is None or self.sequencer.nbytes + size > RELEASE_BYTES:
+            return False
+        ends = min(self.pending.next_end, passed + self.monitors.join.shortest_horizon_ms)
+        return now < ends and rows + self.sequencer.rows <= self.pending.room
+
+    def _release(self, clock: int | None, waiting: Waiting | None) -> list[Frame]:
+        released = self.held.force(self.sequencer)
+        if clock is not None:
+            released += self.sequencer.release(clock, RELEASE_BYTES)
+            self.passed = self.sequencer.passed(clock)
         if not released and self.passed is None:
             return []
+        if waiting is not None:
+            for frame in released:
+                frame.columns["cause"] = waiting.causes(frame)
         passed = self.passed if self.passed is not None else 0
         commands = [frame for frame in released if frame.kind == "command"]
         rows = [frame for frame in released if frame.kind != "command"]
         self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
+        if waiting is not None:
+            for frame in out:
+                if "cause" not in frame.columns:  # a count of what went with its slice of time
+                    frame.columns["cause"] = Column(np.full(frame.n, waiting.offsets[-1], np.int64))
         return out + commands
 
     def configure(self, monitors: Monitors) -> None:
@@ -92,12 +154,19 @@ class JoinShard:
         }
 
     @classmethod
-    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> JoinShard:
-        """The shard that `dump` described."""
-        shard = cls(monitors)
+    def load(
+        cls,
+        dumped: dict[str, Any],
+        monitors: Monitors,
+        pending: join.Pending | None = None,
+        held: HeldRows | None = None,
+    ) -> JoinShard:
+        """The shard that `dump` described; `pending` where its store is not in memory."""
+        if pending is None:
+            pending = join.MemoryPending.load(dumped["pending"])
+        shard = cls(monitors, pending, held)
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
-        shard.pending = join.MemoryPending.load(dumped["pending"])
         shard.passed = dumped["passed"]
         return shard
 
@@ -114,10 +183,11 @@ class Decided:
 class DetectShard:
     """The monitors of the models whose observations lie in one partition."""
 
-    def __init__(self, monitors: Monitors) -> None:
+    def __init__(self, monitors: Monitors, held: HeldRows | None = None) -> None:
         self.monitors = monitors
         self.clock = ArrivalClock()
         self.sequencer = Sequencer()
+        self.held = held or HeldRows()
         self.subjects: dict[str, MonitorState] = {}
         self.counts: dict[str, dict[str, int]] = {}
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
@@ -130,22 +200,40 @@ class DetectShard:
 
     def step(self, message: Message) -> Decided:
         """The alerts and window summaries that this message's rows and clock lead to."""
-        due: dict[str, list[Frame]] = {}
-        for frame in message.frames:
-            if frame.kind == "count":  # exact whenever they come: they have no place in the order
-                due.setdefault(frame.subject, []).append(frame)
-            else:
-                self.sequencer.hold(frame)
-        self.clock.advance(message.arrivals, message.sources)
-        released = self.sequencer.force(HELD_BYTES)
+        return self.run([message])
+
+    def run(self, messages: Iterable[Message]) -> Decided:
+        """Those of several messages, as if stepped one after the other."""
+        decided = Decided()
+        counts: dict[str, list[Frame]] = {}
+        waiting = False
+        for message in messages:
+            sizes = [frame.nbytes for frame in message.frames]
+            if waiting and self.sequencer.nbytes + sum(sizes) > self.held.limit_bytes:
+                self._decide(counts, decided)
+                counts = {}
+            for frame, size in zip(message.frames, sizes, strict=True):
+                if frame.kind == "count":  # exact whenever they come: they have no place in order
+                    counts.setdefault(frame.subject, []).append(frame)
+                else:
+                    self.sequencer.hold(frame, size)
+            self.clock.advance(message.arrivals, message.sources)
+            waiting = True
+        if waiting:
+            self._decide(counts, decided)
+        return decided
+
+    def _decide(self, due: dict[str, list[Frame]], decided: Decided) -> None:
+        """Steps every subject that has counts, or rows that the clock has passed."""
+        released = self.held.force(self.sequencer)
         clock = self.clock.now or 0
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
-        decided = Decided()
+        before = len(decided.alerts)
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
-        decided.actions = self.remediation.step(self.monitors, due, decided.alerts, clock)
-        return decided
+        alerts = decided.alerts[before:]
+        decided.actions += self.remediation.step(self.monitors, due, alerts, clock)
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
         """Steps one subject, or lets its windows close; a new one gets its monitor here."""
@@ -234,9 +322,11 @@ class DetectShard:
         }
 
     @classmethod
-    def load(cls, dumped: dict[str, Any], monitors: Monitors) -> DetectShard:
+    def load(
+        cls, dumped: dict[str, Any], monitors: Monitors, held: HeldRows | None = None
+    ) -> DetectShard:
         """The shard that `dump` described."""
-        shard = cls(monitors)
+        shard = cls(monitors, held)
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
         shard.subjects = {

@@ -26,6 +26,7 @@ from detectors.texts import LENGTH, TOKENS
 from driftline.errors import UsageError
 from driftline.rules import iso_ms
 from driftline.subject import Subject
+from streams import rocks_pending
 from streams.monitors import Monitors
 from streams.pipeline import ALL_TIME, LATEST, reading_of
 from streams.readings import points
@@ -35,6 +36,10 @@ PENDING_BYTES: Final = 250
 """Of a prediction that waits for its label, in memory."""
 LABEL_BYTES: Final = 400
 """Of its label, kept until the horizon because it may be revised."""
+DISK_PENDING_BYTES: Final = 75
+"""Of a prediction that waits for its label, on disk: `make bench-pending`."""
+DISK_LABEL_BYTES: Final = 60
+"""Of its label there."""
 DAY_S: Final = 86_400
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h|day)")
@@ -46,7 +51,7 @@ class JoinPlan:
     """What predictions that wait for labels cost at a rate, once a horizon has passed.
 
     `bytes`: without labels; `labelled_bytes`: with a label for each. `shards`: so many partitions
-    are needed for every entry to be kept its horizon long.
+    are needed for every entry to be kept its horizon long. The same on disk (`--state-dir`).
     """
 
     per_second: float
@@ -54,6 +59,9 @@ class JoinPlan:
     bytes: int
     labelled_bytes: int
     shards: int
+    disk_bytes: int
+    disk_labelled_bytes: int
+    disk_shards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +204,7 @@ def _join(spec: MonitorSpec, rate: float) -> JoinPlan:
         bytes=waiting * PENDING_BYTES,
         labelled_bytes=waiting * (PENDING_BYTES + LABEL_BYTES),
         shards=math.ceil(2 * waiting / MAX_ENTRIES),
+        disk_bytes=waiting * DISK_PENDING_BYTES,
+        disk_labelled_bytes=waiting * (DISK_PENDING_BYTES + DISK_LABEL_BYTES),
+        disk_shards=math.ceil(2 * waiting / rocks_pending.MAX_ENTRIES),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,38 @@ def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Rec
                     unread.discard(message.partition())
                 elif not error.retriable():
                     raise DriftlineError(f"{topic}: cannot be read: {error.str()}")
+    finally:
+        consumer.close()
+
+
+def ends(bootstrap: str, topic: str, positions: Mapping[int, int]) -> dict[int, int]:
+    """The end of each partition, as Fetch says it when asked from a position on.
+
+    Partitions that did not answer in time are left out. Raises as `records`.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "driftline-cli",  # required by the library; nothing is ever committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": 1_024,
+            "log_level": 0,
+        }
+    )
+    try:
+        there = _partitions(consumer, bootstrap, topic)
+        wanted = {p: at for p, at in positions.items() if p in there}
+        consumer.assign([TopicPartition(topic, p, at) for p, at in wanted.items()])
+        found: dict[int, int] = {}
+        give_up = time.monotonic() + CONNECT_S
+        while wanted.keys() - found.keys() and time.monotonic() < give_up:
+            for message in consumer.consume(1_000, 0.1):
+                p = message.partition()
+                _, end = consumer.get_watermark_offsets(TopicPartition(topic, p), cached=True)
+                if end >= 0:
+                    found[p] = end
+        return found
     finally:
         consumer.close()
 

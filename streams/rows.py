@@ -6,6 +6,7 @@ arrival, refuses what is dated ahead of it, and hands out frames per shard of pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,7 @@ from streams.cells import (
     segment_columns,
     transpose,
 )
-from streams.shards import id_hash, id_hashes, model_partition, shard_of, split
+from streams.shards import id_column, id_hash, id_hashes, model_partition, shard_of, split
 
 __all__ = ["RowBuilder", "id_hash", "id_hashes", "model_partition", "shard_of", "split"]
 
@@ -53,7 +54,7 @@ class RowBuilder:
         """Rows waiting for `frames`."""
         self._predictions: dict[str, _Rows] = {}
         self._labels: dict[str, _Rows] = {}
-        self._batches: dict[str, list[Frame]] = {}
+        self._frames: dict[tuple[str, str], list[Frame]] = {}
 
     def add(
         self,
@@ -87,21 +88,27 @@ class RowBuilder:
             rejects += self._add_labels(decoded, offset, arrival, record_ts, rejects)
         return rejects
 
+    def add_frame(self, frame: Frame) -> None:
+        """Takes rows that are a frame already, their arrivals and order columns included."""
+        self._hold(frame)
+        self.rows += frame.n
+
     def frames(self) -> dict[int, list[Frame]]:
         """The rows added since the last call: per shard, a frame per subject and kind."""
-        whole: list[Frame] = []
-        for subject in dict.fromkeys([*self._predictions, *self._batches]):
-            parts = list(self._batches.get(subject, []))
-            if subject in self._predictions:
-                parts.append(self._prediction_frame(subject, self._predictions[subject]))
-            whole.append(concat(parts))
-        whole += [self._label_frame(subject, rows) for subject, rows in self._labels.items()]
-        self._predictions, self._labels, self._batches, self.rows = {}, {}, {}, 0
+        for subject, rows in self._predictions.items():
+            self._hold(self._prediction_frame(subject, rows))
+        for subject, rows in self._labels.items():
+            self._hold(self._label_frame(subject, rows))
+        whole = [concat(parts) for parts in self._frames.values()]
+        self._predictions, self._labels, self._frames, self.rows = {}, {}, {}, 0
         out: dict[int, list[Frame]] = {}
         for frame in whole:
             for shard, part in split(frame, self.shards):
                 out.setdefault(shard, []).append(part)
         return out
+
+    def _hold(self, frame: Frame) -> None:
+        self._frames.setdefault((frame.subject, frame.kind), []).append(frame)
 
     def _times(
         self, ts: int | None, own: int | None, arrival: int | None, record_ts: int | None
@@ -127,6 +134,18 @@ class RowBuilder:
         record_ts: int | None,
         before: list[Reject],
     ) -> list[Reject]:
+        labels = decoded.labels
+        models = {label.model for label in labels}
+        reached = None
+        if len(labels) > 1 and len(models) == 1 and not before:
+            reached = self._all_at_once([label.ts for label in labels], arrival)
+        if reached is not None:
+            rows = _of(self._labels, f"{models.pop() or ''}@")
+            rows.labels += labels
+            for label, index in zip(labels, decoded.label_index, strict=True):
+                rows.order += (label.ts or 0, reached, offset, index)
+            self.rows += len(labels)
+            return []
         rejects: list[Reject] = []
         refused = {reject.index for reject in before}
         for label, index in zip(decoded.labels, decoded.label_index, strict=True):
@@ -145,6 +164,10 @@ class RowBuilder:
     def _add_batch(
         self, batch: PredictionColumns, offset: int, arrival: int | None, record_ts: int | None
     ) -> list[Reject]:
+        reached = self._all_at_once(batch.ts, arrival)
+        if reached is not None:
+            self._hold_batch(batch, self._order_of(batch.ts, reached, offset, batch.index))
+            return []
         rejects: list[Reject] = []
         kept: list[int] = []
         order: list[int] = []
@@ -158,15 +181,44 @@ class RowBuilder:
                 order += (*times, offset, index)
         if not kept:
             return rejects
-        subject = f"{batch.model}@{batch.version}"
-        columns = _batch_columns(batch)
-        if rejects:
-            rows = np.array(kept)
-            columns = {name: column.take(rows) for name, column in columns.items()}
-        frame = Frame(subject, "prediction", len(kept), columns | self._order_columns(order))
-        self._batches.setdefault(subject, []).append(frame)
-        self.rows += len(kept)
+        self._hold_batch(batch, self._order_columns(order), kept if rejects else None)
         return rejects
+
+    def _hold_batch(
+        self, batch: PredictionColumns, order: dict[str, Column], kept: list[int] | None = None
+    ) -> None:
+        columns = _batch_columns(batch)
+        n = batch.n
+        if kept is not None:
+            n, rows = len(kept), np.array(kept)
+            columns = {name: column.take(rows) for name, column in columns.items()}
+        subject = f"{batch.model}@{batch.version}"
+        self._hold(Frame(subject, "prediction", n, columns | order))
+        self.rows += n
+
+    def _all_at_once(self, times: Sequence[int | None], arrival: int | None) -> int | None:
+        """The arrival of all rows of a message, if nothing else has to be looked at row by row."""
+        if arrival is None or set(map(type, times)) != {int}:
+            return None
+        if max(times) > arrival + MAX_AHEAD_MS:  # type: ignore[type-var,operator]  # all are int
+            return None
+        if self.reached is None or arrival > self.reached:
+            self.reached = arrival
+        return self.reached
+
+    def _order_of(
+        self, ts: Sequence[int | None], arrival: int, offset: int, index: Sequence[int]
+    ) -> dict[str, Column]:
+        """The order columns of the rows of one message."""
+        n = len(ts)
+        numbers = {
+            "ts": np.array(ts, np.int64),
+            "arrival": np.full(n, arrival, np.int64),
+            "source": np.full(n, self.source, np.int64),
+            "offset": np.full(n, offset, np.int64),
+            "index": np.array(index, np.int64),
+        }
+        return {name: Column(data) for name, data in numbers.items()}
 
     def _order_columns(self, order: list[int]) -> dict[str, Column]:
         matrix = np.array(order, dtype=np.int64).reshape(-1, 4)
@@ -182,7 +234,7 @@ class RowBuilder:
     def _prediction_frame(self, subject: str, rows: _Rows) -> Frame:
         events = rows.events
         ids = [event.prediction_id for event in events]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
         columns |= self._order_columns(rows.order)
         unsupported = {i: event.unsupported for i, event in enumerate(events) if event.unsupported}
         columns |= feature_columns(transpose([e.features for e in events]))
@@ -199,7 +251,7 @@ class RowBuilder:
 
     def _label_frame(self, subject: str, rows: _Rows) -> Frame:
         ids = [label.prediction_id for label in rows.labels]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
         columns |= self._order_columns(rows.order)
         columns |= class_columns("label", [label.label for label in rows.labels])
         origins = [label.source for label in rows.labels]
@@ -210,7 +262,7 @@ class RowBuilder:
 
 def _batch_columns(batch: PredictionColumns) -> dict[str, Column]:
     ids = batch.prediction_id
-    columns = {"id": Column(id_hashes(ids)), "prediction_id": _id_column(ids)}
+    columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
     columns |= feature_columns(batch.features)
     by_row: dict[int, dict[str, int]] = {}
     for name, rows in batch.unsupported.items():
@@ -251,11 +303,6 @@ def _unsupported_columns(by_row: dict[int, dict[str, int]], n: int) -> dict[str,
             column.data[row] = length
             column.mask[row] = True
     return columns
-
-
-def _id_column(ids: list[str]) -> Column:
-    """Ids as a text column; they hardly repeat, so looking for repeats is not worth it."""
-    return Column(np.arange(len(ids), dtype=np.uint32), None, ids)
 
 
 def _of(rows: dict[str, _Rows], subject: str) -> _Rows:

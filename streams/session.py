@@ -57,6 +57,13 @@ class Outbox(Protocol):
         """Hands the message over in order; the awaitable returned ends when the broker has it."""
 
 
+class TopicIds(Protocol):
+    """Who knows the topics' ids."""
+
+    async def of(self, topic: str) -> str:
+        """The id of a topic as text; empty: not to be had."""
+
+
 def log_name(tp: TP) -> str:
     """A log partition's name in marks and arrivals."""
     return f"{tp.topic}/{tp.partition}"
@@ -84,8 +91,10 @@ class Session:
     saved: int = -1
     """Position of the last checkpoint, -1: none yet."""
     saved_at: float = 0.0
-    generation: int = 0
-    """Checkpoints written for this partition, ever."""
+    former: Any = None
+    """The manifest of the last checkpoint; None: there is none."""
+    topic_id: str = ""
+    """Id of the topic that is read; empty: the broker gave none."""
     failures: int = 0
     forced: int = 0
     """Rows of this session's sequencer that were counted as forced."""
@@ -99,13 +108,21 @@ class Stage(ABC):
     destinations = 0
     """Partitions of the topic this stage sends frames to; 0: it sends none."""
     destination_topic = ""
+    paced = False
+    """Whether its input partitions are read in order of arrival, see `streams.pacing`."""
 
     commit: Callable[[TP, int, str], None]
     """Names (partition, offset, metadata) to commit next; the worker connects it to Faust."""
+    topic_ids: TopicIds | None = None
+    """Who knows the topics' ids; the worker names it."""
 
     def __init__(self, outbox: Outbox, telemetry: Telemetry) -> None:
         self.outbox = outbox
         self.telemetry = telemetry
+
+    async def id_of(self, topic: str) -> str:
+        """The topic's id, which a re-created topic does not share; empty: not to be had."""
+        return "" if self.topic_ids is None else await self.topic_ids.of(topic)
 
     # -- what a stage must say ----------------------------------------------------------------
 

@@ -25,6 +25,11 @@ def id_hashes(prediction_ids: Sequence[str]) -> Array:
     return np.frombuffer(joined, dtype=ID)
 
 
+def id_column(prediction_ids: Sequence[str]) -> Column:
+    """Ids as a text column; they hardly repeat, so looking for repeats is not worth it."""
+    return Column(np.arange(len(prediction_ids), dtype=np.uint32), None, list(prediction_ids))
+
+
 def shard_of(hashes: Array, shards: int) -> Array:
     """The shard of each id: first 8 bytes, little-endian, mod `shards`; int64, shape (n,)."""
     words = np.ascontiguousarray(hashes).view("<u8").reshape(-1, 2)[:, 0]
@@ -44,9 +49,13 @@ def split(frame: Frame, shards: int) -> list[tuple[int, Frame]]:
     present = np.unique(shard).tolist()
     if len(present) == 1:
         return [(present[0], frame)]
+    # One pass over the columns puts the rows of each shard together; the parts share its memory.
+    ranked = np.argsort(shard, kind="stable")
+    together = frame.take(ranked)
+    edges = np.searchsorted(shard[ranked], [*present, shards]).tolist()
     out = []
-    for number in present:
-        part = frame.take(np.flatnonzero(shard == number))
+    for number, start, stop in zip(present, edges, edges[1:], strict=False):
+        part = together.span(start, stop)
         part.columns = {name: _compact(column) for name, column in part.columns.items()}
         out.append((number, part))
     return out
@@ -56,6 +65,4 @@ def _compact(column: Column) -> Column:
     """The column with the values its rows use, where it carries more of them than rows."""
     if column.values is None or len(column.values) <= len(column.data):
         return column
-    used, codes = np.unique(column.data, return_inverse=True)
-    values = [column.values[code] for code in used.tolist()]
-    return Column(codes.astype(np.uint32), column.valid, values)
+    return column.compact()

@@ -54,6 +54,11 @@ class Stages:
         """Whether one of our stages reads this topic."""
         return topic in self._stages
 
+    def paced(self, topic: str) -> bool:
+        """Whether partitions of this topic are read in order of arrival."""
+        stage = self._stages.get(topic)
+        return stage is not None and stage.paced
+
     def reader(self, tp: TP) -> Session | None:
         """The open session of a partition."""
         return self._sessions.get(tp)

@@ -86,12 +86,19 @@ class Telemetry:
         """One message of a public topic was read: its rows, and what was left out of them."""
         made = self._made
         rows = len(decoded.predictions) + len(decoded.labels)
-        rows += sum(columns.n for columns in decoded.columns)
-        made.rows_received.labels("ingest").inc(rows)
-        made.unknown_fields.labels(topic).inc(decoded.unknown_fields)
-        made.dropped_features.labels(topic).inc(decoded.dropped_features)
-        made.client_dropped.inc(decoded.client_dropped)
-        made.client_invalid.inc(sum(decoded.invalid.values()))
+        self.singles(rows + sum(columns.n for columns in decoded.columns))
+        if decoded.unknown_fields:
+            made.unknown_fields.labels(topic).inc(decoded.unknown_fields)
+        if decoded.dropped_features:
+            made.dropped_features.labels(topic).inc(decoded.dropped_features)
+        if decoded.client_dropped:
+            made.client_dropped.inc(decoded.client_dropped)
+        if decoded.invalid:
+            made.client_invalid.inc(sum(decoded.invalid.values()))
+
+    def singles(self, rows: int) -> None:
+        """So many rows of a public topic were read."""
+        self._made.rows_received.labels("ingest").inc(rows)
 
     def rejected(self, topic: str, reason: str) -> None:
         """One event, or one whole message, was refused and dead-lettered."""

@@ -28,6 +28,7 @@ JOIN_MANIFESTS = "driftline-join-manifests"
 DETECT_MANIFESTS = "driftline-detect-manifests"
 JOIN_CHUNKS = "driftline-join-chunks"
 DETECT_CHUNKS = "driftline-detect-chunks"
+JOIN_CHANGES = "driftline-join-changes"
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -196,6 +197,11 @@ class Topics:
         """What detect's manifests point to."""
         return self.name(DETECT_CHUNKS)
 
+    @property
+    def join_changes(self) -> str:
+        """What join put on its disks: a lost one is had again from here."""
+        return self.name(JOIN_CHANGES)
+
     def table(self) -> list[Topic]:
         """All topics, in the order in which a person would name them."""
         return [self._public(default) for default in _PUBLIC] + [
@@ -229,7 +235,7 @@ class Topics:
 
 _SOURCES = (PREDICTIONS, LABELS, COMMANDS)
 _COMPACTED = (JOIN_MANIFESTS, DETECT_MANIFESTS, JOIN_CHUNKS, DETECT_CHUNKS)
-_INTERNAL = (ROWS, OBSERVATIONS, *_COMPACTED)
+_INTERNAL = (ROWS, OBSERVATIONS, JOIN_CHANGES, *_COMPACTED)
 # Default name: (retention in ms, largest message). Messages over 1 MiB are dead letters; the topics
 # through which one travels take 4 MiB, so that an oversize message can be told from a lost one.
 _PUBLIC = {

@@ -23,18 +23,24 @@ from typing import Any, ClassVar, Protocol
 
 import faust
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as AioTopicPartition
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams import raw_fetch
+from streams.pacing import Pacing
+
 MAX_BATCH_RECORDS = 2_000
 """Records of one batch: about 15 ms of decoding, so the event loop keeps its pulse."""
 
 MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+
+PACED_AT_ONCE = 4
+"""Batches of source partitions that go on before internal topics are looked at again."""
 
 OPEN_TIMEOUT_S = 20.0
 """How long one try to open the sessions may take."""
@@ -51,7 +57,8 @@ class Batch:
     """Records of one partition that tile [start, next_offset) of its log, in offset order."""
 
     tp: TP
-    records: list[ConsumerRecord[bytes, bytes]]
+    records: list[Any]
+    """Each with `streams.raw_fetch.FIELDS`."""
     start: int
     next_offset: int
     epoch: int
@@ -71,6 +78,9 @@ class Sessions(Protocol):
 
     def covers(self, topic: str) -> bool:
         """Whether a stage reads this topic."""
+
+    def paced(self, topic: str) -> bool:
+        """Whether partitions of this topic are read in order of arrival."""
 
     def reader(self, tp: TP) -> Reader | None:
         """The open session of a partition."""
@@ -114,6 +124,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if m.offset >= 0
         }
 
+    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.consumer.raw:
+            raw_fetch.install(consumer._fetcher)  # noqa: SLF001
+        return await super()._fetch_records(consumer, *args, **kwargs)
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         metadata = self.consumer.commit_metadata
         named = {
@@ -141,8 +156,11 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.commit_positions: dict[TP, int] = {}
         self.commit_metadata: dict[TP, str] = {}
+        self._pacing = Pacing()
         super().__init__(*args, **kwargs)
         self.stages: Sessions = self.app.stages
+        self.raw: bool = self.app.raw_records
+        """Whether records come as they were parsed, see `streams.raw_fetch`."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -201,19 +219,24 @@ class Consumer(driver.Consumer):
 
     async def rewind(self, tp: TP, position: int) -> None:
         """Starts reading this partition again at a position."""
+        self._pacing.drop(tp)
         await self._thread.seek_wait({tp: position})
 
     # -- cutting batches ---------------------------------------------------------------------
 
     async def _drain_messages(self, fetcher: Any) -> None:
+        wait_s = 1.0
         try:
             while not (self.should_stop or fetcher.should_stop):
-                records, active = await self._wait_next_records(1.0)
+                records, active = await self._wait_next_records(wait_s)
                 await self.sleep(0)
                 # Fetched while the flow was stopped: dropped. The seek that ends every rebalance
                 # makes them come again; seeking here, as Faust does, would open sessions twice.
-                if records and self.flow_active:
-                    await self._deliver(records, active)
+                if not self.flow_active:
+                    self._pacing.clear()
+                    wait_s = 1.0
+                else:
+                    wait_s = await self._deliver(records or {}, active)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
@@ -221,37 +244,79 @@ class Consumer(driver.Consumer):
             if not self.transport.app.should_stop:
                 raise
 
-    async def _deliver(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> None:
-        generation = self.app.consumer_generation_id
-        queues = [(tp, _slices(batch)) for tp, batch in records.items()]
-        while queues:  # one slice of each partition in turn: none starves the others
-            remaining = []
-            for tp, slices in queues:
-                part = next(slices, None)
-                if part is None:
-                    continue
-                remaining.append((tp, slices))
-                stale = self.app.consumer_generation_id != generation or not self.flow_active
-                if stale or not (active is None or tp in active or tp in self._buffered_partitions):
-                    return
-                await self._deliver_slice(TP(tp.topic, tp.partition), part)
-            queues = remaining
+    def _get_active_partitions(self) -> set[TP]:
+        """Those to fetch from: not those of which something waits; all, if all of them do."""
+        active: set[TP] = super()._get_active_partitions()
+        return active.difference(self._pacing.held) or active
 
-    async def _deliver_slice(self, tp: TP, records: list[Any]) -> None:
+    async def _deliver(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> float:
+        """Slices of source partitions in order of arrival, of the others in turn.
+
+        Returns how long the next fetch may wait for records, in seconds.
+        """
+        generation = self.app.consumer_generation_id
+
+        def stale() -> bool:
+            return self.app.consumer_generation_id != generation or not self.flow_active
+
+        queues = self._sorted(records, active)
+        while queues:  # one slice of each partition in turn: none starves the others
+            for tp, slices in list(queues.items()):
+                if stale():
+                    return 1.0
+                part = next(slices, None)
+                if part is None or not await self._deliver_slice(tp, part):
+                    del queues[tp]
+        for _ in range(PACED_AT_ONCE):
+            due = None if stale() else self._pacing.pop(self._behind(), self.loop.time())
+            if due is None:
+                return 0.05 if self._pacing.held else 1.0
+            if not await self._deliver_slice(*due):
+                self._pacing.drop(due[0])
+        return 0.0
+
+    def _sorted(
+        self, records: Mapping[TP, list[Any]], active: set[TP] | None
+    ) -> dict[TP, Iterator[list[Any]]]:
+        """The slices of internal topics; those of source topics go to the pacing."""
+        queues: dict[TP, Iterator[list[Any]]] = {}
+        for key, batch in records.items():
+            tp = TP(key.topic, key.partition)
+            if not (active is None or tp in active or tp in self._buffered_partitions):
+                continue
+            if self.stages.paced(tp.topic):
+                self._pacing.add(tp, _slices(batch))
+            else:
+                queues[tp] = _slices(batch)
+        return queues
+
+    def _behind(self) -> list[TP]:
+        """Source partitions of which nothing waits to go on, though their log has more."""
+        return [
+            tp
+            for tp in super()._get_active_partitions()
+            if self.stages.paced(tp.topic)
+            and tp not in self._pacing.held
+            and (reader := self.stages.reader(tp)) is not None
+            and reader.next_fetch < (self.highwater(tp) or 0)
+        ]
+
+    async def _deliver_slice(self, tp: TP, records: list[Any]) -> bool:
+        """Hands a slice on; False: it will be read again, and so will what follows it."""
         reader = self.stages.reader(tp)
         if reader is None:
-            return
+            return False
         start = reader.next_fetch
         records = (
             [r for r in records if r.offset >= start] if records[0].offset < start else records
         )
         if not records:
-            return
+            return True
         if records[0].offset > start:
             if not reader.seeking:  # fetched before a seek? Ask once more, from the right place.
                 reader.seeking = True
                 await self.rewind(tp, start)
-                return
+                return False
             self.stages.hole(tp, start, records[0].offset)
         reader.seeking = False
         end = records[-1].offset + 1
@@ -263,6 +328,7 @@ class Consumer(driver.Consumer):
         )  # fmt: skip
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
         self._read_offset[tp] = end - 1
+        return True
 
     # -- commits -------------------------------------------------------------------------------
 

@@ -6,27 +6,31 @@ settings -> health server -> wait for the broker -> topics there? -> stages -> F
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faust
 from faust.types import TP
 
 from driftline.errors import BrokerUnreachable, DriftlineError
-from streams import logs, transport
+from streams import logs, raw_fetch, transport
 from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.ledger import KafkaLedger
 from streams.agents.notify import GivenUp, Notify
 from streams.audit.recorder import Recorder
+from streams.changes import ChangeLog
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
 from streams.health import HealthServer
+from streams.held_rows import HeldRows
 from streams.monitors import Monitors
 from streams.monitors import load as load_monitors
 from streams.notify.delivery import Engine
@@ -37,6 +41,7 @@ from streams.provision import apply
 from streams.session import Headers, Stage
 from streams.stages import Stages
 from streams.telemetry import Telemetry
+from streams.topic_ids import ClusterTopicIds
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -115,6 +120,7 @@ class Worker:
         )
         shards, models = topics.partitions, topics.partitions
         servers = bootstrap_servers(settings)
+        held = HeldRows()
         join = Join(
             self.outbox,
             self.telemetry,
@@ -126,6 +132,10 @@ class Worker:
             destinations=models,
             checkpoint_interval_s=settings.checkpoint_interval_s,
             monotonic=time.monotonic,
+            held=held,
+        )
+        join.keep_on_disk(
+            ChangeLog(self.outbox, servers, topics.join_changes), state_folder(settings, join.name)
         )
         detect = Detect(
             self.outbox,
@@ -136,6 +146,7 @@ class Worker:
             inputs=models,
             checkpoint_interval_s=settings.checkpoint_interval_s,
             monotonic=time.monotonic,
+            held=held,
         )
         detect.publish_to(topics)
         notify = Notify(self.outbox, self.telemetry, topics, self.notifier, self.ledger)
@@ -143,8 +154,10 @@ class Worker:
 
     def _connect(self, stages: list[Stage]) -> None:
         """One Faust agent per stage, each on the batch channel of its topics."""
+        ids = ClusterTopicIds(bootstrap_servers(self.settings))
         for stage in stages:
             stage.commit = self._commit
+            stage.topic_ids = ids
             self.stages.add(stage)
             channel = self.app.topic(
                 *stage.topics, schema=transport.BatchSchema(), maxsize=QUEUED_BATCHES
@@ -228,6 +241,7 @@ def run_worker(settings: WorkerSettings) -> int:
             is taken, or no broker came within ten minutes.
     """
     logs.configure(settings.log_level)
+    calm_collector()
     monitors = load_monitors(settings.monitors)
     destinations = load_destinations(settings.destinations, models=monitors.notify)
     topics = Topics(
@@ -261,6 +275,16 @@ def run_worker(settings: WorkerSettings) -> int:
         health.stop()
 
 
+def calm_collector() -> None:
+    """Lets the cycle collector look less often: rows hold no cycles, and there are very many.
+
+    At Python's own thresholds it takes a fifth of the worker's time. What is there now (modules,
+    types) is not looked at any more.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:
     """Returns once the broker answers and the topics are there; it creates those that are missing.
 
@@ -288,6 +312,11 @@ def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServ
             pause = min(2 * pause, 10.0)
         else:
             return
+
+
+def state_folder(settings: WorkerSettings, stage: str) -> Path | None:
+    """Where a stage keeps its partitions' state on disk; None: nowhere."""
+    return None if settings.state_dir is None else settings.state_dir / settings.group / stage
 
 
 def bootstrap_servers(settings: WorkerSettings) -> list[str]:
@@ -324,4 +353,5 @@ def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
         worker_redirect_stdouts=False,
     )
     app.stages = stages
+    app.raw_records = settings.raw_records and raw_fetch.works()
     return app

@@ -9,6 +9,7 @@ import msgspec
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
+from streams.manifest import Manifest
 from streams.monitors import Monitors
 from streams.pipeline import DetectShard
 from streams.session import Session
@@ -26,13 +27,19 @@ class Detect(Stateful):
         self._alerts, self._windows = topics.alerts, topics.windows
         self._actions = topics.actions
 
-    def fresh(self) -> DetectShard:
+    def fresh(self, _partition: int) -> DetectShard:
         """The state of a partition that has seen nothing."""
-        return DetectShard(self.monitors)
+        return DetectShard(self.monitors, self.held)
 
-    def loaded(self, state: Any, monitors: Monitors) -> DetectShard:
+    def loaded(
+        self, state: Any, monitors: Monitors, _partition: int, _former: Manifest
+    ) -> DetectShard:
         """The monitors as they were when the checkpoint was written."""
-        return DetectShard.load(state, monitors)
+        return DetectShard.load({"subjects": {}} | state, monitors, self.held)
+
+    def facts(self, core: DetectShard) -> dict[str, int]:
+        """What `driftline state` shows of the monitors."""
+        return {"subjects": len(core.subjects), "held_bytes": core.sequencer.nbytes}
 
     def arrival(self, _session: Session) -> int | None:
         """Nobody downstream waits for a clock."""
@@ -44,15 +51,10 @@ class Detect(Stateful):
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Applies each message; alerts and windows go out as they are decided."""
-        alerts, windows, actions = [], [], []
-        for _, message in self.messages(session, batch):
-            decided = session.core.step(message)
-            alerts += decided.alerts
-            windows += decided.windows
-            actions += decided.actions
+        decided = session.core.run(message for _, message in self.messages(session, batch))
         session.position = batch.next_offset
         self.count_forced(session)
-        for alert in alerts:
+        for alert in decided.alerts:
             headers = [
                 ("content-type", b"application/json"),
                 ("driftline_status", alert.status.encode()),
@@ -61,9 +63,9 @@ class Detect(Stateful):
             key = alert.fingerprint.encode()
             await self.send(session, self._alerts, encode(alert), key=key, headers=headers)
             self.telemetry.alert(alert)
-        for window in windows:
+        for window in decided.windows:
             await self.send(session, self._windows, encode(window), key=window.key.encode())
-        for action in actions:
+        for action in decided.actions:
             key = action.subject.encode()
             await self.send(session, self._actions, msgspec.json.encode(action), key=key)
             self.telemetry.action(action)

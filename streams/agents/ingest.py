@@ -11,14 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from faust.types import TP
 
+from detectors.frame import Array
 from driftline.codec import decode
 from driftline.events import Reject
 from streams.channel import Sender
 from streams.dead_letters import dead_letter_headers
 from streams.rows import RowBuilder
 from streams.session import Outbox, Session, Stage, log_name
+from streams.singles import Records, Singles
 from streams.telemetry import Telemetry
 from streams.topics import Topics
 from streams.transport import Batch
@@ -27,6 +30,9 @@ IDLE_CLOCK_BEHIND_MS = 2_000
 """How far the clock of a source partition that is read to its end stays behind ingest's own."""
 
 CLOCK_HEADER = "driftline-clock"
+
+STILL = -(1 << 62)
+"""Timestamp of a record that moves no clock: a tombstone."""
 
 
 @dataclass(slots=True)
@@ -37,13 +43,23 @@ class Arrival:
     records: bool
     reached: int | None = None
 
-    def of(self, timestamp: int) -> int:
-        """The arrival of a record with this timestamp (-1: none)."""
+    def of(self, timestamps: Array) -> Array:
+        """The arrivals of records with these timestamps (-1: none), never falling.
+
+        `STILL` moves nothing; its arrival is the one reached before.
+        """
         if not self.records:  # a clock in 2099 must not run ahead, nor a missing one stop the rest
             own = self.now_ms()
-            timestamp = min(timestamp, own) if timestamp >= 0 else own
-        self.reached = max(timestamp, self.reached if self.reached is not None else timestamp, 0)
-        return self.reached
+            capped = np.where(timestamps == -1, own, np.minimum(timestamps, own))
+            timestamps = np.where(timestamps == STILL, STILL, capped)
+        moving = timestamps != STILL
+        moved = np.where(moving, np.maximum(timestamps, 0), STILL)
+        if self.reached is not None and len(moved):
+            moved[0] = max(int(moved[0]), self.reached)
+        arrivals: Array = np.maximum.accumulate(moved)
+        if len(arrivals) and arrivals[-1] != STILL:
+            self.reached = int(arrivals[-1])
+        return arrivals
 
     def idle(self) -> None:
         """The partition is read to its end: its clock goes on with ours."""
@@ -56,6 +72,7 @@ class Ingest(Stage):
     """Decode, validate, dead-letter, shard."""
 
     name = "ingest"
+    paced = True
 
     def __init__(
         self,
@@ -77,6 +94,7 @@ class Ingest(Stage):
         self._now_ms = now_ms
         self._end_of = end_of
         self._partitions_of = partitions_of
+        self._singles = Singles()
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """Reads on at the group's offset; the arrival reached stands in its metadata."""
@@ -85,7 +103,7 @@ class Ingest(Stage):
             start = offset if metadata else 0  # never committed: the channel begins at 0
             reached = int(metadata.removeprefix("arrival=") or -1) if metadata else -1
             core = Arrival(self._now_ms, self._clock_from_records, None if reached < 0 else reached)
-            sender = Sender(log_name(tp), start, self.destinations)
+            sender = Sender(log_name(tp), start, self.destinations, await self.id_of(tp.topic))
             sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
         return sessions
 
@@ -106,11 +124,16 @@ class Ingest(Stage):
         """Rows out, rejects to the dead letters."""
         rank = self.topics.index(batch.tp.topic)
         builder = RowBuilder(rank, batch.tp.partition, self.destinations)
-        dead: list[tuple[Any, list[Reject]]] = []
-        for record in batch.records:
-            rejects = self._read(session.core, builder, record)
-            if rejects:
-                dead.append((record, rejects))
+        records = batch.records
+        read = self._singles.read(self._timed(session.core, batch, rank))
+        self.telemetry.singles(read.rows)
+        dead = [
+            (records[at], rejects)
+            for at in read.odd
+            if (rejects := self._read(batch.tp, builder, records[at], int(read.arrivals[at])))
+        ]
+        for frame in read.frames:
+            builder.add_frame(frame)
         session.position = batch.next_offset
         if session.core.reached is not None:
             self.telemetry.arrived(batch.tp.topic, batch.tp.partition, session.core.reached)
@@ -119,32 +142,47 @@ class Ingest(Stage):
         for record, rejects in dead:
             await self._dead_letter(session, record, rejects)
 
-    def _read(self, arrival: Arrival, builder: RowBuilder, record: Any) -> list[Reject]:
+    def _timed(self, arrival: Arrival, batch: Batch, rank: int) -> Records:
+        """The batch as columns, each record with its arrival."""
+        records = batch.records
+        values = [record.value for record in records]
+        stamps = np.array([record.timestamp for record in records], np.int64)
+        moves = stamps
+        if None in values:
+            moves = stamps.copy()
+            for at, value in enumerate(values):
+                if value is None:
+                    moves[at] = self._clock_or_tombstone(batch.tp, arrival, records[at])
+        offsets = np.array([record.offset for record in records], np.int64)
+        arrivals = arrival.of(moves)
+        stamps = np.where(stamps < 0, arrivals, stamps)
+        return Records(rank, batch.tp.partition, values, offsets, arrivals, stamps)
+
+    def _read(self, tp: TP, builder: RowBuilder, record: Any, arrival: int) -> list[Reject]:
         """One record's rows into the builder; returns what was wrong with it."""
         if record.value is None:
-            self._clock_or_tombstone(arrival, record)
             return []
-        reached = arrival.of(record.timestamp)
         decoded = decode(record.value)
-        self.telemetry.decoded(record.topic, decoded)
+        self.telemetry.decoded(tp.topic, decoded)
         stamp = record.timestamp if record.timestamp >= 0 else None
         return decoded.rejects + builder.add(
-            decoded, offset=record.offset, arrival=reached, record_ts=stamp
+            decoded, offset=record.offset, arrival=arrival, record_ts=stamp
         )
 
-    def _clock_or_tombstone(self, arrival: Arrival, record: Any) -> None:
+    def _clock_or_tombstone(self, tp: TP, arrival: Arrival, record: Any) -> int:
+        """What a record without a value does to the clock: `STILL`, or the time to go to."""
         clock = dict(record.headers).get(CLOCK_HEADER)
         if clock is None or not arrival.records or not clock.isdigit():
-            self.telemetry.tombstone(record.topic)
-        else:
-            arrival.of(int(clock))
+            self.telemetry.tombstone(tp.topic)
+            return STILL
+        return int(clock)
 
     async def _dead_letter(self, session: Session, record: Any, rejects: list[Reject]) -> None:
         """The original bytes once per reason, with where they came from and which rows."""
         rows = defaultdict(list)
         for reject in rejects:
             rows[reject.reason].append(reject)
-            self.telemetry.rejected(record.topic, reject.reason)
+            self.telemetry.rejected(session.tp.topic, reject.reason)
         for reason, found in rows.items():
             indexes = [r.index for r in found if r.index is not None]
             headers = dead_letter_headers(

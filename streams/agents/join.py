@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from detectors.frame import Frame
+from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
+from streams.changes import ChangeLog, Writer
+from streams.manifest import Manifest, Run
 from streams.monitors import Monitors
 from streams.pipeline import JoinShard
+from streams.rocks_pending import MAX_CHANGED, RocksPending
 from streams.rows import model_partition
-from streams.session import Session
+from streams.session import RestartNeededError, Session
 from streams.transport import Batch
 
 
@@ -19,13 +25,37 @@ class Join(Stateful):
 
     name = "join"
 
-    def fresh(self) -> JoinShard:
-        """The state of a shard that has seen nothing."""
-        return JoinShard(self.monitors)
+    def keep_on_disk(self, changes: ChangeLog, folder: Path | None) -> None:
+        """Where pending stores lie: a folder per partition; None: in memory and the checkpoint.
 
-    def loaded(self, state: Any, monitors: Monitors) -> JoinShard:
+        A store that once was on a disk stays on one: of a worker without a folder, on a scratch
+        folder of its own.
+        """
+        self._changes = changes
+        self._folder = folder
+        self._disks: dict[int, PartitionDisk] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def fresh(self, partition: int) -> JoinShard:
+        """The state of a shard that has seen nothing."""
+        if self._folder is None:
+            return JoinShard(self.monitors, held=self.held)
+        store = RocksPending(self._disk(partition, []))
+        return JoinShard(self.monitors, store, self.held)
+
+    def loaded(self, state: Any, monitors: Monitors, partition: int, former: Manifest) -> JoinShard:
         """The shard as it was when the checkpoint was written."""
-        return JoinShard.load(state, monitors)
+        dumped = state["pending"]
+        store = None
+        if "layouts" in dumped:
+            store = RocksPending.load(dumped, self._disk(partition, former.changes))
+        elif self._folder is not None:
+            store = RocksPending.from_memory(dumped, self._disk(partition, former.changes))
+        return JoinShard.load(state, monitors, store, self.held)
+
+    def _disk(self, partition: int, runs: list[Run]) -> PartitionDisk:
+        folder = None if self._folder is None else self._folder / str(partition)
+        return PartitionDisk(partition, folder, self._changes, Writer(list(runs)))
 
     def arrival(self, session: Session) -> int | None:
         """The arrival below which this shard has emitted everything."""
@@ -37,14 +67,80 @@ class Join(Stateful):
         return {self.topics[0]: self.inputs}
 
     async def step(self, session: Session, batch: Batch) -> None:
-        """Applies each message and emits what it released, caused by that message's offset."""
+        """Applies each message and emits what they released, caused by each message's offset."""
+        await self._ready(session)
         out: dict[int, list[Frame]] = {}
-        for offset, message in self.messages(session, batch):
-            for frame in session.core.step(message):
-                frame.cause = offset
-                model = frame.subject.partition("@")[0]
-                out.setdefault(model_partition(model, self.destinations), []).append(frame)
+        for frame in session.core.run(self.messages(session, batch)):
+            model = frame.subject.partition("@")[0]
+            out.setdefault(model_partition(model, self.destinations), []).append(frame)
         session.position = batch.next_offset
         self.count_forced(session)
         for destination in sorted(out):
             await self.emit(session, destination, out[destination])
+
+    # -- the disk --------------------------------------------------------------------------------
+
+    async def _ready(self, session: Session) -> None:
+        """The partition's folder is this session's, and holds its history."""
+        store = session.core.pending
+        if not isinstance(store, RocksPending) or not isinstance(store.disk, PartitionDisk):
+            return
+        disk, partition = store.disk, session.tp.partition
+        if disk.ready:
+            return
+        former = self._disks.pop(partition, None)
+        if former is not None:
+            await asyncio.to_thread(former.close)
+        self._disks[partition] = disk
+        await disk.prepare(store, lambda: session.closed)
+
+    def due(self, session: Session, now: float) -> bool:
+        """As every stage; sooner where memory holds too much that is not on the disk yet."""
+        store = session.core.pending
+        full = isinstance(store, RocksPending) and store.changed > MAX_CHANGED
+        return super().due(session, now) or (full and session.position > session.saved)
+
+    async def before_manifest(self, session: Session) -> list[Run]:
+        """The changes since the last checkpoint are in the changes topic."""
+        store = session.core.pending
+        if not isinstance(store, RocksPending) or not isinstance(store.disk, PartitionDisk):
+            return []
+        writer = store.disk.writer
+        store.disk.taken = store.changes(writer.end)
+        try:
+            await self._changes.append(session.tp.partition, writer, store.disk.taken)
+        except Exception as error:  # the producer raises library errors of several trees here
+            raise RestartNeededError("checkpoint", str(error)) from error
+        writer.trim(store.since)
+        return writer.runs
+
+    async def after_manifest(self, session: Session) -> None:
+        """The changes are on the disk, too."""
+        store = session.core.pending
+        if isinstance(store, RocksPending) and isinstance(store.disk, PartitionDisk):
+            await self._ready(session)
+            await store.disk.save(store.live)
+            store.saved()
+
+    def facts(self, core: JoinShard) -> dict[str, int]:
+        """What `driftline state` shows of a shard."""
+        store = core.pending
+        return {
+            "pending": getattr(store, "entries", 0),
+            "slices": len(store.live) if isinstance(store, RocksPending) else 0,
+            "held_bytes": core.sequencer.nbytes,
+        }
+
+    def closed(self, session: Session) -> None:
+        """The partition leaves: its folder is free as soon as no step is under way."""
+        task = asyncio.get_running_loop().create_task(self._let_go(session))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _let_go(self, session: Session) -> None:
+        async with session.lock:
+            store = session.core.pending
+            if session.closed and isinstance(store, RocksPending):
+                disk = store.disk
+                if isinstance(disk, PartitionDisk):
+                    await asyncio.to_thread(disk.close)

@@ -13,14 +13,19 @@ from faust.types import TP
 from detectors.frame import Array, Frame
 from driftline.errors import CheckpointError
 from streams.channel import Receiver, Sender
-from streams.checkpoint import CheckpointStore
+from streams.checkpoint import CheckpointStore, Pieces
 from streams.frames import Message, unpack
+from streams.held_rows import HeldRows
+from streams.manifest import CONFIG, STATE, Draft, Manifest, Run
 from streams.monitors import Monitors
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.telemetry import Telemetry
 from streams.transport import Batch
 
 log = logging.getLogger(__name__)
+
+_SUBJECT = "subject:"
+_PROFILE = "profile:"
 
 
 class Stateful(Stage):
@@ -39,6 +44,7 @@ class Stateful(Stage):
         destinations: int = 0,
         checkpoint_interval_s: float,
         monotonic: Callable[[], float],
+        held: HeldRows | None = None,
     ) -> None:
         super().__init__(outbox, telemetry)
         self.topics = (topic,)
@@ -49,24 +55,37 @@ class Stateful(Stage):
         self._store = store
         self._interval_s = checkpoint_interval_s
         self._monotonic = monotonic
+        self.held = held or HeldRows()
 
     @abstractmethod
-    def fresh(self) -> Any:
+    def fresh(self, partition: int) -> Any:
         """The state of a partition that has seen nothing."""
 
     @abstractmethod
-    def loaded(self, state: Any, monitors: Monitors) -> Any:
+    def loaded(self, state: Any, monitors: Monitors, partition: int, former: Manifest) -> Any:
         """The state from a checkpoint's builtins, under the configuration that was in force."""
+
+    @abstractmethod
+    def facts(self, core: Any) -> dict[str, int]:
+        """What people may want to know of a state, for the manifest."""
+
+    async def before_manifest(self, session: Session) -> list[Run]:  # noqa: ARG002
+        """What must be in the changes topic before the manifest is written, and where it lies."""
+        return []
+
+    async def after_manifest(self, session: Session) -> None:
+        """Told that the manifest is written."""
 
     # -- where it starts -----------------------------------------------------------------------
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """From each partition's newest checkpoint; where there is none, from the log's start."""
         saved = await self._store.read(tp.partition for tp in tps)
+        topic_id = await self.id_of(self.topics[0])
         sessions = {}
         for tp, (earliest_or_committed, metadata) in tps.items():
             if tp.partition in saved:
-                sessions[tp] = self._resume(tp, *saved[tp.partition])
+                sessions[tp] = self._resume(tp, topic_id, *saved[tp.partition])
             elif metadata:
                 raise CheckpointError(
                     f"{log_name(tp)}: the group has offset {earliest_or_committed} but there is no "
@@ -74,29 +93,47 @@ class Stateful(Stage):
                     "use a new consumer group, to build the state anew."
                 )
             else:
-                sessions[tp] = self._session(tp, earliest_or_committed, 0, self.fresh())
+                core = self.fresh(tp.partition)
+                sessions[tp] = self._session(tp, earliest_or_committed, 0, core, topic_id)
         return sessions
 
-    def _session(self, tp: TP, position: int, start: int, core: Any) -> Session:
+    def _session(self, tp: TP, position: int, start: int, core: Any, topic_id: str) -> Session:
         sender = None
         if self.destinations:
-            sender = Sender(log_name(tp), start, self.destinations)
+            sender = Sender(log_name(tp), start, self.destinations, topic_id)
         # Subjects staggered: partitions do not write their checkpoints in the same second.
         first = self._monotonic() + self._interval_s * (1 + tp.partition / self.inputs) / 2
-        return Session(tp, position, core=core, sender=sender, saved_at=first)
+        return Session(tp, position, core=core, sender=sender, saved_at=first, topic_id=topic_id)
 
-    def _resume(self, tp: TP, manifest: Any, state: bytes) -> Session:
-        saved = msgspec.msgpack.decode(state)
-        in_force = self.monitors.decode(manifest.config)
-        core = self.loaded(saved["core"], in_force)
+    def _resume(self, tp: TP, topic_id: str, manifest: Manifest, pieces: Pieces) -> Session:
+        self._must_have_as_many(tp, manifest.partitions)
+        saved = msgspec.msgpack.decode(pieces[STATE])
+        _add_subjects(saved["core"], pieces)
+        in_force = self.monitors.decode(pieces[CONFIG])
+        core = self.loaded(saved["core"], in_force, tp.partition, manifest)
         if in_force != self.monitors:
             self.telemetry.config_mismatch()
-        session = self._session(tp, manifest.position, manifest.position, core)
+        position = manifest.position
+        if topic_id and manifest.input and topic_id != manifest.input:
+            log.warning(
+                "%s was re-created: its offsets begin anew; the state of before goes on",
+                log_name(tp),
+            )
+            position = 0
+        session = self._session(tp, position, position, core, topic_id or manifest.input)
         session.receiver = Receiver.load(saved["receiver"])
-        session.saved = manifest.position
-        session.generation = manifest.generation
+        session.saved = position
+        session.former = manifest
         session.forced = core.sequencer.forced
         return session
+
+    def _must_have_as_many(self, tp: TP, partitions: int) -> None:
+        if partitions not in {0, self.inputs}:
+            raise CheckpointError(
+                f"{tp.topic}: its checkpoints are those of {partitions} partitions, the settings "
+                f"say {self.inputs}; the count is fixed once there is state. Run every worker with "
+                f"`--partitions {partitions}` (or DRIFTLINE_PARTITIONS={partitions})."
+            )
 
     async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
         """The position inside each newest manifest."""
@@ -124,6 +161,8 @@ class Stateful(Stage):
                 message.frames = [
                     new for f in message.frames if (new := _since(f, mark)) is not None
                 ]
+            for frame in message.frames:
+                frame.columns.pop("cause", None)  # it spoke of the sender's log
             self.telemetry.rows_received(self.name, sum(f.n for f in message.frames))
             yield record.offset, message
             session.receiver.applied(message.header)
@@ -140,32 +179,59 @@ class Stateful(Stage):
     async def checkpoint(self, session: Session) -> None:
         """Settles, writes state, marks and position, then names the offset for lag tools."""
         await self.settle(session)
-        position, generation = session.position, session.generation + 1
-        core = session.core
-        state = msgspec.msgpack.encode({"receiver": session.receiver.dump(), "core": core.dump()})
-        with self.telemetry.checkpoint(self.name, session.tp.partition, len(state)):
+        core, position = session.core, session.position
+        changes = await self.before_manifest(session)
+        draft = Draft(
+            position=position,
+            pieces=_pieces(session.receiver.dump(), core.dump(), core.monitors.encode()),
+            changes=changes,
+            input=session.topic_id,
+            partitions=self.inputs,
+            facts=self.facts(core),
+        )
+        size = sum(map(len, draft.pieces.values()))
+        with self.telemetry.checkpoint(self.name, session.tp.partition, size):
             try:
-                await self._store.write(
-                    session.tp.partition,
-                    position=position,
-                    generation=generation,
-                    state=state,
-                    config=core.monitors.encode(),
+                session.former = await self._store.write(
+                    session.tp.partition, session.former, draft
                 )
             except Exception as error:  # the producer raises library errors of several trees here
                 raise RestartNeededError("checkpoint", str(error)) from error
-        session.saved, session.generation = position, generation
+        await self.after_manifest(session)
+        session.saved = position
         session.saved_at = self._monotonic() + self._interval_s
         self.commit(session.tp, position, "checkpoint")
         if core.monitors != self.monitors:  # a changed file applies right after a checkpoint
             core.configure(self.monitors)
 
 
+def _pieces(receiver: dict[str, Any], core: dict[str, Any], config: bytes) -> Pieces:
+    """The state in pieces that change apart: references hardly ever, silent subjects seldom."""
+    encode = msgspec.msgpack.encode
+    pieces: Pieces = {CONFIG: config}
+    for name, subject in core.pop("subjects", {}).items():
+        profile = subject.pop("profile")
+        pieces[_SUBJECT + name] = encode(subject)
+        pieces[_PROFILE + name] = encode(profile)
+    pieces[STATE] = encode({"receiver": receiver, "core": core})
+    return pieces
+
+
+def _add_subjects(core: dict[str, Any], pieces: Pieces) -> None:
+    """Puts together what `_pieces` took apart."""
+    decode = msgspec.msgpack.decode
+    for piece, data in pieces.items():
+        if piece.startswith(_SUBJECT):
+            name = piece.removeprefix(_SUBJECT)
+            profile = decode(pieces[_PROFILE + name])
+            core.setdefault("subjects", {})[name] = decode(data) | {"profile": profile}
+
+
 def _since(frame: Frame, mark: int) -> Frame | None:
     """The rows of a frame whose cause is at or above the mark; None: there are none."""
     if frame.cause is not None:
         return frame if frame.cause >= mark else None
-    new: Array = frame.ints("offset") >= mark
+    new: Array = frame.ints("cause" if "cause" in frame.columns else "offset") >= mark
     if new.all():
         return frame
     return frame.take(new) if new.any() else None

@@ -28,6 +28,7 @@ from streams.cli import (
     replay,
 )
 from streams.cli import schema as schemas
+from streams.cli import state as states
 
 
 class Commands(TyperGroup):
@@ -85,6 +86,7 @@ app.command("replay")(replay.replay)
 app.command("emit")(emit.emit)
 app.command("dlq")(deadletters.dlq)
 app.command("health")(health.health)
+app.command("state")(states.state)
 app.command("check")(check.check)
 app.command("schema")(schemas.schema)
 app.add_typer(answers, name="alerts")

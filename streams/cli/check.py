@@ -136,6 +136,10 @@ def _join_lines(join: JoinPlan) -> Iterator[tuple[str, str]]:
     yield f"at {join.per_second:.3g} a second", f"{each} wait for labels, {all_labelled} with them"
     if join.shards > 1:
         yield "", f"needs {join.shards:,} partitions, or the oldest are forgotten"
+    each, all_labelled = size(join.disk_bytes), size(join.disk_labelled_bytes)
+    yield "  with --state-dir", f"{each} on disk, {all_labelled} with labels"
+    if join.disk_shards > 1:
+        yield "", f"needs {join.disk_shards:,} partitions"
 
 
 def amount(value: float) -> str:

@@ -37,6 +37,12 @@ ClockOption = Annotated[
 DestinationsOption = Annotated[
     Path | None, typer.Option(help="YAML file of notification destinations.")
 ]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir", help="Folder for predictions that wait for labels; default: in memory."
+    ),
+]
 PortOption = Annotated[
     int | None, typer.Option("--health-port", help="Port of /healthz and /metrics.")
 ]
@@ -85,6 +91,7 @@ def worker(
     clock: ClockOption = None,
     partitions: PartitionsOption = None,
     destinations: DestinationsOption = None,
+    state_dir: StateOption = None,
     health_port: PortOption = None,
 ) -> None:
     """Runs a worker; more share the partitions."""
@@ -98,6 +105,7 @@ def worker(
         clock=clock,
         partitions=partitions,
         destinations=destinations,
+        state_dir=state_dir,
         health_port=health_port,
     )
 
@@ -110,6 +118,7 @@ def up(
     partitions: PartitionsOption = None,
     source_partitions: SourcePartitionsOption = None,
     destinations: DestinationsOption = None,
+    state_dir: StateOption = None,
     health_port: PortOption = None,
 ) -> None:
     """Starts all in one: broker, topics, worker.
@@ -129,6 +138,7 @@ def up(
             "partitions": partitions,
             "source_partitions": source_partitions,
             "destinations": destinations,
+            "state_dir": state_dir,
             "health_port": health_port,
         }
         if named is None:  # the embedded broker lets a group wait for half the session timeout

@@ -6,11 +6,12 @@ import inspect
 from importlib.metadata import version
 
 import pytest
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 
-from streams import transport
+from streams import raw_fetch, transport
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,22 @@ class _Record:
 def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
     slices = transport._slices([_Record(size) for size in sizes])
     assert [len(part) for part in slices] == expected
+
+
+def test_raw_records_say_what_aiokafkas_own_say_and_say_so_if_they_do_not(monkeypatch):
+    assert raw_fetch.works()
+    raw, stock = raw_fetch._fetched(raw=True), raw_fetch._fetched(raw=False)
+    assert [type(r).__name__ for r in (raw[0], stock[0])] == ["DefaultRecord", "ConsumerRecord"]
+    monkeypatch.setattr(raw_fetch, "_as_parsed", lambda _tp, record: record.value)
+    assert not raw_fetch.works()
+
+
+def test_the_fetcher_puts_its_results_where_raw_records_are_switched_on():
+    source = inspect.getsource(fetcher.Fetcher)
+    assert source.count("self._records[tp] =") >= 1
+    assert source.count("self._records = ") == 1  # in the constructor, before we replace it
+    assert "res_or_error.getall(max_records)" in source
+    assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords)
+    results = raw_fetch.RawResults()
+    results["tp"] = error = fetcher.FetchError(error=KeyError(), backoff=0)
+    assert results["tp"] is error

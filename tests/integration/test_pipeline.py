@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +104,13 @@ class Live:
             alerts.close()
             windows.close()
 
+    def wait_for_disk(self, state: Path) -> None:
+        """Returns once every partition of join has a checkpoint on the disk."""
+        deadline = time.monotonic() + 60
+        while len(list(state.glob("*/join/*/HEAD"))) < self.topics.partitions:
+            assert time.monotonic() < deadline, self.workers.logs()
+            time.sleep(0.1)
+
     def wait_for_observations(self, more: int) -> None:
         """Returns once join has emitted so many further messages."""
         rows = Reader(self.bootstrap, self.topics.observations)
@@ -171,3 +179,21 @@ def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50)
         time.sleep(seconds / slices)
     end = stream.last_arrival + SETTLE_MS
     feed(live.bootstrap, live.topics, stream.since(begin), end_ms=end)
+
+
+def test_a_lost_state_folder_is_had_again_from_kafka(live: Live, monitors: Path, tmp_path: Path):
+    stream = make_stream(1_200, seed=5)
+    expected = replay(stream, monitors, tmp_path)
+    state = tmp_path / "state"
+    live.workers.settings["DRIFTLINE_STATE_DIR"] = str(state)
+    middle = stream.predictions[len(stream.predictions) // 2]["arrival"]
+    feed(live.bootstrap, live.topics, stream.until(middle), end_ms=middle)
+    worker = live.workers.start()
+    live.wait_for_disk(state)
+    live.workers.kill(worker)
+    shutil.rmtree(state)
+    live.workers.start()
+    end = stream.last_arrival + SETTLE_MS
+    feed(live.bootstrap, live.topics, stream.since(middle), end_ms=end)
+    check(live, expected)
+    assert "rebuilt from Kafka" in live.workers.logs()

@@ -91,3 +91,32 @@ def test_marks_and_the_permission_to_skip_survive_a_checkpoint() -> None:
     restored = Receiver.load(receiver.dump())
     assert restored == receiver
     assert restored.accept(Header("p/0", 14, 20)) == 14
+
+
+def applied(receiver: Receiver, header: Header) -> int | None:
+    mark = receiver.accept(header)
+    if mark is not None:
+        receiver.applied(header)
+    return mark
+
+
+def test_a_topic_that_was_made_anew_is_a_new_log() -> None:
+    receiver = Receiver()
+    assert applied(receiver, Header("p/0", 0, 500, "first")) == 0
+    assert applied(receiver, Header("p/0", 0, 20, "second")) == 0, "offsets begin anew"
+    assert applied(receiver, Header("p/0", 20, 30, "second")) == 20
+    assert applied(receiver, Header("p/0", 400, 500, "first")) == 500, "a late one of the old log"
+
+
+def test_a_mark_from_before_ids_were_told_goes_on_with_the_first_id() -> None:
+    receiver = Receiver({"p/0": 70})
+    assert applied(receiver, Header("p/0", 70, 80, "id")) == 70
+    assert receiver.marks == {"p/0#id": 80}
+
+
+def test_a_sender_that_could_not_learn_the_id_means_the_newest_log() -> None:
+    receiver = Receiver()
+    applied(receiver, Header("p/0", 0, 10, "first"))
+    applied(receiver, Header("p/0", 0, 5, "second"))
+    assert applied(receiver, Header("p/0", 5, 9)) == 5
+    assert receiver.marks == {"p/0#first": 10, "p/0#second": 9}

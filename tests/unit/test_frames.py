@@ -40,15 +40,25 @@ def golden_message() -> Message:
         "b:new": Column(np.array([True, False, True])),
     }
     return Message(
-        Header("driftline.predictions/1", 7, 9),
+        Header("driftline.predictions/1", 7, 9, "AaINPxn1fhC29x2jltqthQ"),
         {"driftline.predictions/1": 1_793_500_000_123},
         {"driftline.predictions": 2},
         [Frame("fraud@1", "prediction", 3, columns, cause=8)],
     )
 
 
-def test_version_1_is_written_as_these_bytes() -> None:
-    assert pack(golden_message()).hex() == GOLDEN_V1.hex()
+# As version 1, but for the number, and with the topic's id in the header.
+GOLDEN_V2 = GOLDEN_V1.replace(
+    bytes.fromhex("85a17601a668656164657283"), bytes.fromhex("85a17602a668656164657284")
+).replace(b"\xa2to\x09", b"\xa2to\x09\xa2id\xb6AaINPxn1fhC29x2jltqthQ")
+
+
+def test_version_2_is_written_as_these_bytes() -> None:
+    assert pack(golden_message()).hex() == GOLDEN_V2.hex()
+
+
+def test_version_2_is_read_from_these_bytes() -> None:
+    assert unpack(GOLDEN_V2).header.id == "AaINPxn1fhC29x2jltqthQ"
 
 
 def test_version_1_is_read_from_these_bytes() -> None:
@@ -70,7 +80,7 @@ def test_arrays_are_views_of_the_message_and_cannot_be_written_to() -> None:
         frame.columns["ts"].data[0] = 9
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_a_message_of_another_version_asks_for_an_upgrade(version: int) -> None:
     newer = msgspec.msgpack.encode({"v": version, "frames": "in a form yet to be invented"})
     with pytest.raises(UnknownVersion, match=f"version {version}.*upgrade"):

@@ -14,6 +14,7 @@ from detectors.order_key import order
 from driftline.codec import decode
 from driftline.rules import MAX_AHEAD_MS, Reason
 from streams.rows import RowBuilder, id_hash, id_hashes, model_partition, shard_of
+from tests.strategies import rows_of
 
 T = 1_793_500_000_000
 
@@ -240,3 +241,37 @@ def test_every_cell_is_in_exactly_one_column_or_missing(rows: list[dict[str, obj
     assert order(frame).tolist() == sorted(
         range(len(rows)), key=lambda i: (T + i, id_hash(f"p{i}"), i)
     )
+
+
+def test_a_columnar_batch_makes_the_rows_that_its_events_make_one_by_one():
+    events = [
+        {"prediction_id": f"p{i}", "ts": T + i, "prediction": "ab"[i % 2], "features": {"f": i / 2}}
+        for i in range(9)
+    ]
+    labels = [{"prediction_id": f"p{i}", "ts": T + i, "label": i} for i in range(9)]
+    head = {"model": "m", "version": "1"}
+    columns = {name: [e[name] for e in events] for name in ("prediction_id", "ts", "prediction")}
+    batch = columns | {"features": {"f": [e["features"]["f"] for e in events]}}
+    truth = {name: [e[name] for e in labels] for name in ("prediction_id", "ts", "label")}
+    for one, many in (
+        (orjson.dumps(head | {"columns": batch}), orjson.dumps(head | {"predictions": events})),
+        (orjson.dumps({"columns": truth}), orjson.dumps({"labels": labels})),
+    ):
+        at_once, row_by_row = built(one, shards=3), built(many, shards=3)
+        assert at_once.keys() == row_by_row.keys()
+        for shard, frames in at_once.items():
+            assert [rows_of(f) for f in frames] == [rows_of(f) for f in row_by_row[shard]]
+
+
+def test_a_batch_with_one_row_ahead_of_its_clock_loses_that_row_only():
+    ids, ts = ["p0", "p1", "p2"], [T, T + MAX_AHEAD_MS + 1, T + 2]
+    for columns in ({"prediction": [1, 2, 3]}, {"label": [1, 2, 3]}):
+        value = {
+            "model": "m",
+            "version": "1",
+            "columns": {"prediction_id": ids, "ts": ts} | columns,
+        }
+        builder = RowBuilder(0, 0, 1)
+        rejects = builder.add(decode(orjson.dumps(value)), offset=0, arrival=T)
+        assert [(r.reason, r.index) for r in rejects] == [(Reason.CLOCK_AHEAD, 1)]
+        assert only(builder.frames()).ints("index").tolist() == [0, 2]

@@ -68,6 +68,8 @@ def test_rows_outlive_the_horizon_by_a_quarter_and_are_kept_a_day_at_least(
 ) -> None:
     topics = Topics(horizon_ms=horizon)
     assert by_name(topics)[topics.rows].retention_ms == kept
+    assert by_name(topics)[topics.join_changes].retention_ms == kept
+    assert not by_name(topics)[topics.join_changes].compacted
 
 
 def test_checkpoints_are_compacted_and_nothing_else_is() -> None:

@@ -1,0 +1,53 @@
+"""Lanes: the frames of a step of join, whose rows are taken one by one across all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from detectors.frame import Frame
+
+
+class Lane(Protocol):
+    """The rows of one frame, taken one by one in key order across all lanes."""
+
+    frame: Frame
+
+    def take(self, row: int) -> None:
+        """The row's turn."""
+
+    def passed(self) -> list[Frame]:
+        """After all rows: what is passed on of the frame."""
+
+
+class Others:
+    """Rows that are not join's business, such as commands: passed on."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    def take(self, row: int) -> None:
+        """Nothing to do."""
+
+    def passed(self) -> list[Frame]:
+        """The frame as it came."""
+        return [self.frame]
+
+
+class Texts:
+    """The prediction ids of a frame as text, made only if one is asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._column = frame.columns.get("prediction_id")
+        self._texts: list[str | None] | None = None
+
+    def __getitem__(self, row: int) -> str | None:
+        if self._column is None:
+            return None
+        if self._texts is None:
+            self._texts = self._column.texts()
+        return self._texts[row]
+
+    def at(self, rows: Sequence[int]) -> list[str | None]:
+        """Those of several rows."""
+        return [self[row] for row in rows]

@@ -1,0 +1,171 @@
+"""The store on disk gives what the store in memory gives, whatever the rows, cuts and restarts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from detectors.join import JoinSpec, MemoryPending, step
+from streams.pending_disk import Head, SliceDisk
+from streams.rocks_pending import Changes, RocksPending
+from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
+
+SPEC = JoinSpec(default_horizon_ms=32, horizons_ms={"churn": 16}, default_segments=("region",))
+END = 1_000
+LIMITS = st.sampled_from([3, 7, 1_000])
+Frames = list[tuple[str, str, list[dict[str, Any]]]]
+
+
+class Tables:
+    """A disk of dictionaries, so that hundreds of examples cost no files."""
+
+    def __init__(self) -> None:
+        self.slices: dict[int, dict[bytes, bytes]] = {}
+
+    def get(self, number: int, ids: Any) -> list[bytes | None]:
+        return [self.slices.get(number, {}).get(row_id) for row_id in ids]
+
+    def put(self, changes: Changes) -> None:
+        for number, values in changes.items():
+            self.slices.setdefault(number, {}).update(values)
+
+
+def told(frames: list[Any]) -> Frames:
+    """What a step said, in a form to compare; a column without a valid row says nothing."""
+    return [(frame.subject, frame.kind, rows_of(frame)) for frame in frames]
+
+
+def in_memory(rows: list[Row], cuts: list[int], limit: int) -> list[Frames]:
+    pending: Any = MemoryPending(max_entries=limit)
+    said = []
+    for start, stop, clock in pieces(rows, cuts):
+        pending, frames = step(pending, frames_of(rows[start:stop]), clock, SPEC)
+        said.append(told(frames))
+    return said
+
+
+def pieces(rows: list[Row], cuts: list[int]) -> list[tuple[int, int, int]]:
+    edges = [0, *sorted(cuts), len(rows)]
+    return [
+        (start, stop, rows[stop].arrival if stop < len(rows) else END)
+        for start, stop in pairwise(edges)
+    ]
+
+
+def reloaded(pending: RocksPending, disk: Any) -> RocksPending:
+    dumped = msgspec.msgpack.encode(pending.dump())
+    return RocksPending.load(msgspec.msgpack.decode(dumped, strict=False), disk)
+
+
+@st.composite
+def cut_rows(draw: st.DrawFn) -> tuple[list[Row], list[int], list[int]]:
+    rows = in_key_order(draw(row_lists()))
+    cuts = draw(st.lists(st.integers(0, len(rows)), max_size=8))
+    return rows, cuts, draw(st.lists(st.integers(0, 2), min_size=len(cuts) + 1))
+
+
+# An id comes again in a new horizon: its first row must leave the disk, or the label meets both.
+REPLACED = [Prediction(arrival=0, ts=3), Prediction(arrival=33), Label(arrival=34)]
+
+
+@settings(deadline=None)
+@given(cut_rows(), LIMITS)
+@example((REPLACED, [1, 2], [2, 2, 2]), 1_000)
+def test_every_step_says_what_the_store_in_memory_says(
+    drawn: tuple[list[Row], list[int], list[int]], limit: int
+) -> None:
+    rows, cuts, checkpoints = drawn
+    disk = Tables()
+    pending: Any = RocksPending(disk, max_entries=limit)
+    said = []
+    for (start, stop, clock), then in zip(pieces(rows, cuts), checkpoints, strict=False):
+        pending, frames = step(pending, frames_of(rows[start:stop]), clock, SPEC)
+        said.append(told(frames))
+        if then:  # 1: a checkpoint, 2: and a restart from it
+            disk.put(pending.changes(0))
+            pending.saved()
+            disk.slices = {n: held for n, held in disk.slices.items() if n in pending.live}
+        if then == 2:
+            pending = reloaded(pending, disk)
+    assert said == in_memory(rows, cuts, limit)
+
+
+@settings(deadline=None)
+@given(cut_rows(), LIMITS)
+def test_a_store_that_moves_from_memory_to_disk_goes_on_as_it_would_have(
+    drawn: tuple[list[Row], list[int], list[int]], limit: int
+) -> None:
+    rows, cuts, _ = drawn
+    memory: Any = MemoryPending(max_entries=limit)
+    *firsts, last = pieces(rows, cuts)
+    for start, stop, clock in firsts:
+        memory, _frames = step(memory, frames_of(rows[start:stop]), clock, SPEC)
+    moved = RocksPending.from_memory(memory.dump(), Tables())
+    moved._slices.max_entries = limit  # the disk's own limit is greater
+    assert moved.entries == memory.entries
+    start, stop, clock = last
+    ours = step(moved, frames_of(rows[start:stop]), clock, SPEC)[1]
+    assert told(ours) == told(step(memory, frames_of(rows[start:stop]), clock, SPEC)[1])
+
+
+def test_the_databases_of_a_real_folder_serve_as_well_as_dictionaries(tmp_path: Path) -> None:
+    example = Counter[str]()
+
+    @settings(max_examples=10, deadline=None)
+    @given(cut_rows())
+    def run(drawn: tuple[list[Row], list[int], list[int]]) -> None:
+        rows, cuts, _ = drawn
+        with TemporaryDirectory(dir=tmp_path) as folder:
+            disk = SliceDisk(Path(folder))
+            pending: Any = RocksPending(disk)
+            said = []
+            for start, stop, clock in pieces(rows, cuts):
+                pending, frames = step(pending, frames_of(rows[start:stop]), clock, SPEC)
+                said.append(told(frames))
+                disk.put(pending.changes(0))
+                pending.saved()
+                disk.advance(Head(b"me", 0), pending.live)
+                pending = reloaded(pending, disk)
+                example["slices"] += len(pending.live)
+            disk.close()
+        assert said == in_memory(rows, cuts, 1_000)
+
+    run()
+    assert example["slices"] > 0
+
+
+def test_a_folder_keeps_what_was_put_and_drops_whole_slices(tmp_path: Path) -> None:
+    disk = SliceDisk(tmp_path)
+    assert disk.head() is None
+    disk.put({1: [(b"a" * 16, b"one")], 2: [(b"a" * 16, b"two"), (b"b" * 16, b"gone")]})
+    disk.put({2: [(b"b" * 16, b"")]})
+    disk.advance(Head(b"me", 7), {1, 2})
+    disk.close()
+    disk = SliceDisk(tmp_path)
+    assert disk.head() == Head(b"me", 7)
+    assert disk.get(2, [b"a" * 16, b"b" * 16]) == [b"two", None]
+    disk.advance(Head(b"me", 8), {2})
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["2"]
+    disk.wipe()
+    assert disk.head() is None
+    assert not [p for p in tmp_path.iterdir() if p.is_dir()]
+    disk.close()
+
+
+def test_a_folder_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streams import pending_disk
+
+    monkeypatch.setattr(pending_disk, "_LOCK_WAIT_S", 0.0)
+    first = SliceDisk(tmp_path)
+    with pytest.raises(pending_disk.DiskError, match="state folder"):
+        SliceDisk(tmp_path)
+    first.close()
+    SliceDisk(tmp_path).close()
