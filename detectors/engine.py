@@ -40,9 +40,12 @@ from detectors.spec import MonitorSpec, config_hash
 from detectors.state import SCORE, Learning, MonitorState
 from detectors.summary import summarise
 from detectors.thresholds import Thresholds
+from detectors.volume_finding import findings as volume_findings
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
+
+_NO_ARRIVALS: NDArray[np.int64] = np.empty(0, np.int64)
 
 
 def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
@@ -87,9 +90,21 @@ def step(
             _count(state, frame)
     predictions = _one(frames, "prediction")
     outcomes = _one(frames, "outcome")
+    arrival = _NO_ARRIVALS if predictions is None else predictions.ints("arrival")
+    told = list(volume_findings(state.volume.step(arrival, clock)))
+    found = _step(state, predictions, outcomes, clock)
+    if told:
+        found = sorted([*told, *found], key=lambda finding: finding.key)
+    return state, found
+
+
+def _step(
+    state: MonitorState, predictions: Frame | None, outcomes: Frame | None, clock: int
+) -> list[Finding]:
+    """Takes rows; those after the one that completes the warm-up have a reference."""
     row = None if predictions is None else _completes(state, predictions)
     if predictions is None or row is None:
-        return state, _apply(state, predictions, outcomes, clock)
+        return _apply(state, predictions, outcomes, clock)
     # What the last row of the warm-up decides holds for the rows after it and for no other.
     assert state.learning is not None
     key = row_key(predictions, row)
@@ -100,8 +115,7 @@ def step(
         before, after = outcomes.span(0, cut), outcomes.span(cut, outcomes.n)
     findings = _apply(state, head, before, int(predictions.ints("arrival")[row]))
     _complete(state, state.learning, key)
-    findings += _apply(state, tail, after, clock)
-    return state, findings
+    return findings + _apply(state, tail, after, clock)
 
 
 def conclude(state: MonitorState) -> None:

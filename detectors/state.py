@@ -28,6 +28,7 @@ from detectors.spec import MonitorSpec, config_hash
 from detectors.summary import estimates, measure, numbers
 from detectors.tallies import Tally, load_tally
 from detectors.thresholds import Thresholds
+from detectors.volume import Volume
 from detectors.windows import NO_WINDOWS, Windows
 from driftline.alerts import WindowSummary
 from driftline.errors import UnknownVersion
@@ -73,6 +74,7 @@ class MonitorState:
         total: all outcomes since the subject began, those of late predictions included.
         detections: (signal, detector) -> changes it found since the subject began.
         summaries: windows to publish; `take_windows` empties it.
+        volume: the traffic of predictions.
         found: what published windows told; the step that published them empties it.
     """
 
@@ -99,6 +101,13 @@ class MonitorState:
     detections: dict[tuple[str, str], int] = field(default_factory=dict)
     summaries: list[WindowSummary] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
+    volume: Volume = field(default_factory=Volume)
+
+    @property
+    def next_due(self) -> int | None:
+        """An arrival before which the clock alone makes nothing happen; None: it never does."""
+        due = (self.windows.next_due, self.volume.next_due)
+        return min((at for at in due if at is not None), default=None)
 
     def take_windows(self) -> list[WindowSummary]:
         """The windows closed or revised since the last call, in the order they were."""
@@ -156,7 +165,7 @@ class MonitorState:
         shown |= self.concept.statistics()
         if self.score is not None:
             shown[SCORE, self.score.name] = self.score.statistic
-        return shown
+        return shown | self.volume.statistics()
 
     @property
     def warmup_left(self) -> int:
@@ -192,6 +201,7 @@ class MonitorState:
             "guess": self.guess.dump(),
             "expectation": None if self.expectation is None else self.expectation.dump(),
             "recent": self.recent.dump(),
+            "volume": self.volume.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -225,6 +235,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         total=load_tally(dumped["total"]),
         guess=Guess.load(dumped["guess"]),
         recent=Recent.load(dumped["recent"]),
+        volume=Volume.load(dumped["volume"]) if "volume" in dumped else Volume(),
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])

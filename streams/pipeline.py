@@ -111,6 +111,8 @@ class DetectShard:
         self.subjects: dict[str, MonitorState] = {}
         self.counts: dict[str, dict[str, int]] = {}
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
+        self.until: int | None = None
+        """Arrival at which predictions end because their file does: what follows is no silence."""
 
     @property
     def passed(self) -> int | None:
@@ -143,8 +145,9 @@ class DetectShard:
             if state is None:
                 self._count(subject, frames)
                 return
-        elif not frames and (state.windows.next_due is None or clock < state.windows.next_due):
+        elif not frames and (state.next_due is None or clock < state.next_due):
             return
+        state.volume.until = self.until
         state, findings = engine.step(state, frames, clock)
         state.policy, alerts = policy.step(state.policy, findings)
         self.subjects[subject] = state
