@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from detectors import outcome_rows
@@ -30,6 +31,7 @@ from detectors.features import Features
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
+from detectors.label_times import LABELS_CHANGED, LabelTimes
 from detectors.order_key import order
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
@@ -60,6 +62,7 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         policy=PolicyState(subject, config_hash(spec)),
         thresholds=Thresholds(spec),
         guess=Guess.of(spec),
+        label_times=LabelTimes(spec),
     )
     if reference is not None:
         state.learning = None
@@ -148,10 +151,14 @@ def _apply(
     findings: list[Finding] = []
     detections: list[Detection] = []
     rows = None
+    state.label_times.begin()
     if predictions is not None and predictions.n:
         rows = _predictions(state, predictions, findings, detections)
     if outcomes is not None and not outcomes.n:
         outcomes = None
+    if outcomes is not None:
+        outcome_rows.note(state, outcomes)
+    findings += state.label_times.judge(clock, state.log_c)
     scored = outcome_rows.take(state, outcomes, findings, detections)
     for found in detections:
         key = (found.signal, found.detector)
@@ -206,6 +213,9 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         expectation=state.expectation,
         final_coverage=state.windows.final_coverage,
     )
+    if summary.labels is not None and state.label_times.caveat(at):
+        labels = replace_fields(summary.labels, caveat=LABELS_CHANGED)
+        summary = replace_fields(summary, labels=labels)
     state.summaries.append(summary)
     state.found += state.thresholds.take(summary, at, state.profile)
 
@@ -220,6 +230,8 @@ def _predictions(
     state.count("predictions", frame.n)
     state.count("late_predictions", int(np.count_nonzero(late)))
     rows = frame.take(~late) if late.any() else frame
+    if rows.n:
+        state.label_times.predicted(rows)
     if not rows.n:
         if state.profile is None:
             _decide_early(state)

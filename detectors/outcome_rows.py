@@ -23,6 +23,13 @@ WAITING_PER_ROW: Final = 8
 """Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
 
 
+def note(state: MonitorState, frame: Frame) -> None:
+    """Takes note of when the labels came, whether or not they can be scored yet."""
+    counted = _first(frame) & ~_late(state, frame)
+    if counted.any():
+        state.label_times.labelled(frame if counted.all() else frame.take(counted))
+
+
 def take(
     state: MonitorState,
     frame: Frame | None,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from detectors.bank import MIN_REFERENCE, Rate, log_threshold, ticks_per_day, weights
 from detectors.bank.budget import TICK, tick_size
+from detectors.label_ages import ages_of, signal_of_age
 from detectors.reference import (
     BinnedProfile,
     Bins,
@@ -67,11 +68,12 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     rates = tuple(
         rate for name in features for rate in _rates(name, profile.features[name], profile.n)
     )
+    label_signals = [signal_of_age(age) for age in ages_of(spec.horizon_ms)]
     families = {
         "performance": [ERROR],
         "scores": sorted(outputs),
         "features": sorted(watched),
-        "operations": [rate.name for _, _, rate in rates],
+        "operations": [*(rate.name for _, _, rate in rates), *label_signals],
     }
     share = weights(families)
     binned = outputs | watched

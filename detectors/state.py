@@ -19,6 +19,7 @@ from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
+from detectors.label_times import LabelTimes
 from detectors.policy import PolicyState
 from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
@@ -75,6 +76,7 @@ class MonitorState:
         detections: (signal, detector) -> changes it found since the subject began.
         summaries: windows to publish; `take_windows` empties it.
         volume: the traffic of predictions.
+        label_times: when labels come, and how many.
         found: what published windows told; the step that published them empties it.
     """
 
@@ -86,6 +88,7 @@ class MonitorState:
     concept: Concept
     policy: PolicyState
     thresholds: Thresholds
+    label_times: LabelTimes
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -106,8 +109,13 @@ class MonitorState:
     @property
     def next_due(self) -> int | None:
         """An arrival before which the clock alone makes nothing happen; None: it never does."""
-        due = (self.windows.next_due, self.volume.next_due)
+        due = (self.windows.next_due, self.volume.next_due, self.label_times.next_due)
         return min((at for at in due if at is not None), default=None)
+
+    @property
+    def log_c(self) -> Mapping[str, float]:
+        """Thresholds by signal; empty while there is no reference."""
+        return {} if self.features is None else self.features.plan.log_c
 
     def take_windows(self) -> list[WindowSummary]:
         """The windows closed or revised since the last call, in the order they were."""
@@ -202,6 +210,7 @@ class MonitorState:
             "expectation": None if self.expectation is None else self.expectation.dump(),
             "recent": self.recent.dump(),
             "volume": self.volume.dump(),
+            "label_times": self.label_times.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -229,6 +238,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         concept=concept,
         policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
         thresholds=Thresholds.load(dumped["thresholds"], spec),
+        label_times=_label_times(dumped, spec),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
         decided=tuple(dumped["decided"]),
@@ -244,6 +254,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     if dumped["profile"] is not None:
         state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
         state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
+        state.label_times.retune(state.log_c)
         concept.go_on_with(state.features.plan, spec, dumped["concept"])
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
@@ -251,6 +262,11 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     state.summaries = [msgspec.convert(s, WindowSummary) for s in dumped["summaries"]]
     state.count("cold_starts", _cold_starts(state))
     return state
+
+
+def _label_times(dumped: Mapping[str, Any], spec: MonitorSpec) -> LabelTimes:
+    found = dumped.get("label_times")
+    return LabelTimes(spec) if found is None else LabelTimes.load(found, spec)
 
 
 def _cold_starts(state: MonitorState) -> int:

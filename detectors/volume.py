@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isnan
+from math import isnan, nan
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.traffic import DAY_MS, SLOT_MS, UNKNOWN, Past, Spread, root
+from detectors.traffic import DAY_MS, SLOT_MS, SLOTS, UNKNOWN, Past, Spread, root
 from detectors.traffic_signs import DOWN, FALLS, LESS, LIMITS, MORE, SILENCE, UNSTEADY, Signs
 from detectors.traffic_told import Episode, Rule, Told
 
@@ -176,7 +176,10 @@ class Volume:
         known = len(self.past.peaks) >= WARMUP_DAYS - 1 and day - self._first_day >= WARMUP_DAYS
         steady = all(a <= b for a, b in zip(usual, UNSTEADY, strict=True))
         self._watched = known and steady and daily >= SLOWEST
-        self._typical, self._least = self.past.profile(day)
+        if daily >= SLOWEST:
+            self._typical, self._least = self.past.profile(day)
+        else:
+            self._typical = [nan] * SLOTS
 
     # -- rules ---------------------------------------------------------------------------------
 

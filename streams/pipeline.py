@@ -113,6 +113,8 @@ class DetectShard:
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
         self.until: int | None = None
         """Arrival at which predictions end because their file does: what follows is no silence."""
+        self.ends: int | None = None
+        """The same of all rows: nobody knows which labels would have come."""
 
     @property
     def passed(self) -> int | None:
@@ -148,6 +150,7 @@ class DetectShard:
         elif not frames and (state.next_due is None or clock < state.next_due):
             return
         state.volume.until = self.until
+        state.label_times.cohorts.until = self.ends
         state, findings = engine.step(state, frames, clock)
         state.policy, alerts = policy.step(state.policy, findings)
         self.subjects[subject] = state

@@ -141,6 +141,7 @@ class Replay:
             models = {subject.partition("@")[0] for subject in self.detect.subjects}
             end = max(reached) + self._monitors.settle_ms(sorted(models))
             self.detect.conclude()
+            self.detect.ends = max(reached)
             self._step(Message(self._nothing(), dict.fromkeys(self._feed.logs, end)))
 
     def _nothing(self) -> Header:
