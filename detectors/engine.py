@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detectors import outcome_rows
 from detectors import state as states
+from detectors.aged_errors import AgedErrors
 from detectors.api import Floats
 from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
 from detectors.classes import local_classes as classes_of
@@ -31,8 +32,10 @@ from detectors.features import Features
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
+from detectors.label_bank import LabelBank
 from detectors.label_times import LABELS_CHANGED, LabelTimes
 from detectors.order_key import order
+from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
@@ -63,6 +66,8 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         thresholds=Thresholds(spec),
         guess=Guess.of(spec),
         label_times=LabelTimes(spec),
+        labels=LabelBank(spec.warmup),
+        aged=AgedErrors(spec.warmup, spec.horizon_ms),
     )
     if reference is not None:
         state.learning = None
@@ -338,6 +343,9 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     if profile.error is not None:
         state.concept = Concept(state.spec.warmup, profile.error)
     state.concept.watch_with(state.features.plan, state.spec)
+    known = {LABEL: profile.label, RESIDUAL: profile.residual}
+    pinned = {name: each for name, each in known.items() if each is not None}
+    state.labels.watch_with(state.features.plan, pinned)
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)

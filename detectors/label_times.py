@@ -74,7 +74,7 @@ class LabelTimes:
         """Arrival of the first prediction."""
         self.predictions = self.labels = 0
         self.bands = np.zeros(len(BANDS) + 1, np.int64)
-        """Labels by band of age, of those that came a horizon after the first prediction, or later."""
+        """Labels by band of age, once a horizon has passed since the first prediction."""
         self._complete: list[list[int]] = []  # (since, whether)
         self._worse: list[list[int]] = []  # (since, whether)
         self._batch: list[Frame | None] = [None, None]

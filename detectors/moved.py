@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -126,7 +127,10 @@ def _named(label: str) -> str:
 
 def kind_of(signal: str) -> Kind:
     """The kind of alert that a binned signal's change is."""
-    return "feature_drift" if signal.startswith("feature:") else "prediction_drift"
+    kinds: Mapping[str, Kind] = {"label": "label_drift", "residual": "performance"}
+    return (
+        "feature_drift" if signal.startswith("feature:") else kinds.get(signal, "prediction_drift")
+    )
 
 
 def shift_finding(

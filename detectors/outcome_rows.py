@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.classes import Key, row_key
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
+from detectors.label_bank import rows_of
 from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.state import Learning, MonitorState
 from detectors.tallies import TOTAL_CAP, empty_tally
@@ -65,8 +67,39 @@ def take(
     def key_of(row: int) -> Key:
         return max(row_key(frame, row), state.decided)
 
-    findings += state.concept.step(scored, key_of, detections)
+    times = state.label_times
+    findings += state.concept.step(scored, key_of, detections, times.fair)
+    _compare_ages(state, scored, key_of, findings)
+    labels, at = rows_of(frame, scored, state.table.aliases)
+    if len(labels):
+        since = None if times.first is None else times.first + times.horizon_ms
+        findings += state.labels.step(
+            labels, since, lambda row: key_of(int(at[row])), times.fair, detections
+        )
     return scored.on_time()
+
+
+def _compare_ages(
+    state: MonitorState, scored: Outcomes, key_of: Callable[[int], Key], findings: list[Finding]
+) -> None:
+    """Holds errors against those of labels of the same age, where ages differ."""
+    times = state.label_times
+    if times.first is None or scored.entries.deviations is not None:
+        return
+    at = np.flatnonzero(scored.first & ~scored.late & ~np.isnan(scored.error))
+    if not len(at):
+        return
+
+    def in_force(key: Key) -> bool:
+        return times.seen_all_ages(int(key[0])) and not times.fair(key)
+
+    findings += state.aged.step(
+        (scored.ts[at], scored.arrival[at], scored.error[at]),
+        times.first,
+        state.log_c,
+        lambda row: key_of(int(at[row])),
+        in_force,
+    )
 
 
 def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:

@@ -25,6 +25,8 @@ from driftline.rules import iso_ms
 ERROR: Final = "error"
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"
+LABEL: Final = "label"
+RESIDUAL: Final = "residual"
 WEAK_BELOW: Final = 5_000
 """Rows of a reference below which what is said of it carries a badge."""
 _TOLERANCE: Final = 0.001
@@ -56,7 +58,8 @@ def feature_signal(feature: str) -> str:
 def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -> Plan:
     """How the budget is split over what the profile can be a reference of.
 
-    A version's error always has its share, since its reference may come later than the rest.
+    A version's error and labels always have their share, since their reference may come later than
+    the rest.
     """
     values = {feature_signal(name): profile.features[name] for name in features}
     watched = {name: p for name, each in values.items() if (p := _whole(each, profile.n))}
@@ -71,7 +74,7 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     label_signals = [signal_of_age(age) for age in ages_of(spec.horizon_ms)]
     families = {
         "performance": [ERROR],
-        "scores": sorted(outputs),
+        "scores": [*sorted(outputs), LABEL, *([RESIDUAL] if profile.task == "regression" else [])],
         "features": sorted(watched),
         "operations": [*(rate.name for _, _, rate in rates), *label_signals],
     }

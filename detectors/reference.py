@@ -106,7 +106,10 @@ class CalibrationProfile(Struct, frozen=True, kw_only=True):
 
 
 class ReferenceProfile(Struct, frozen=True, kw_only=True):
-    """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time."""
+    """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time.
+
+    `label` and `residual` (prediction - label of a regression): of rows that had a label.
+    """
 
     format: int = FORMAT
     model: str
@@ -123,6 +126,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     score: NumericProfile | None = None
     error: ErrorReference | None = None
     calibration: CalibrationProfile | None = None
+    label: BinnedProfile | None = None
+    residual: NumericProfile | None = None
     hash: str = ""
 
     def sealed(self) -> ReferenceProfile:

@@ -21,6 +21,7 @@ from detectors.classes import (
 )
 from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
+from detectors.label_bank import profiles_of, rows_of
 from detectors.profiling import categorical, error_reference, numeric
 from detectors.reference import (
     BinnedProfile,
@@ -71,6 +72,8 @@ def build(
     profile = profile_of(
         subject, predictions, decision, roster.names, spec=spec, origin=origin, error=error
     )
+    if outcomes is not None:
+        profile = _with_labels(profile, outcomes, decision, spec)
     expectation = Expectation.of(profile)
     if outcomes is None or expectation is None:
         return profile
@@ -154,6 +157,17 @@ def _scored(
     table.know(list(decision.classes))
     positive = decision.positive if decision.task == "binary" else None
     return of_classes(outcomes, table, positive, 0, on_time, grid=grid)
+
+
+def _with_labels(
+    profile: ReferenceProfile, outcomes: Frame, decision: Decision, spec: MonitorSpec
+) -> ReferenceProfile:
+    """The profile with those of labels, in the order of their predictions."""
+    ordered = outcomes.take(np.argsort(outcomes.ints("ts"), kind="stable"))
+    rows, _ = rows_of(ordered, _scored(ordered, decision, spec), aliases_of(spec.classes))
+    if not len(rows):
+        return profile
+    return msgspec.structs.replace(profile, **profiles_of(rows)).sealed()
 
 
 def _error(scored: Outcomes) -> ErrorReference | None:

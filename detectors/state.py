@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from detectors.aged_errors import AgedErrors
 from detectors.api import Value
 from detectors.classes import ClassTable, Decision, Key, aliases_of
 from detectors.concept import Concept
@@ -19,6 +20,7 @@ from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
+from detectors.label_bank import LabelBank
 from detectors.label_times import LabelTimes
 from detectors.policy import PolicyState
 from detectors.recent import Recent
@@ -77,6 +79,8 @@ class MonitorState:
         summaries: windows to publish; `take_windows` empties it.
         volume: the traffic of predictions.
         label_times: when labels come, and how many.
+        labels: what they say, and by how much predictions miss them.
+        aged: errors by age of the label.
         found: what published windows told; the step that published them empties it.
     """
 
@@ -89,6 +93,8 @@ class MonitorState:
     policy: PolicyState
     thresholds: Thresholds
     label_times: LabelTimes
+    labels: LabelBank
+    aged: AgedErrors
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -173,7 +179,7 @@ class MonitorState:
         shown |= self.concept.statistics()
         if self.score is not None:
             shown[SCORE, self.score.name] = self.score.statistic
-        return shown | self.volume.statistics()
+        return shown | self.volume.statistics() | self.labels.statistics()
 
     @property
     def warmup_left(self) -> int:
@@ -211,6 +217,8 @@ class MonitorState:
             "recent": self.recent.dump(),
             "volume": self.volume.dump(),
             "label_times": self.label_times.dump(),
+            "labels": self.labels.dump(),
+            "aged": self.aged.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -239,6 +247,8 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         policy=PolicyState.load(dumped["policy"], subject, config_hash(spec)),
         thresholds=Thresholds.load(dumped["thresholds"], spec),
         label_times=_label_times(dumped, spec),
+        labels=LabelBank(spec.warmup),
+        aged=AgedErrors(spec.warmup, spec.horizon_ms),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
         decided=tuple(dumped["decided"]),
@@ -256,6 +266,12 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
         state.label_times.retune(state.log_c)
         concept.go_on_with(state.features.plan, spec, dumped["concept"])
+    if dumped.get("aged") is not None:
+        state.aged.restore(dumped["aged"])
+        state.aged.retune(state.log_c)
+    if dumped.get("labels") is not None:
+        plan = None if state.features is None else state.features.plan
+        state.labels = LabelBank.load(dumped["labels"], spec.warmup, plan)
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
     state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
@@ -73,7 +74,7 @@ def run(rows: Sequence[Row], end: int | None = None, spec: MonitorSpec = SPEC) -
 @pytest.mark.parametrize(("delay", "within"), [(slower, 4 * HOUR), (fewer, 12 * HOUR)])
 def test_labels_that_come_later_or_fewer_open_one_alert(delay, within):
     found = run(stream(delay, 4.5))
-    assert [reason for reason, _ in of_labels(found)][0] == "opened"
+    assert next(reason for reason, _ in of_labels(found)) == "opened"
     (alert,) = [a for a in found.alerts if a.reason == "opened" and a.kind == "label_delay"]
     assert "later or fewer since 2023-11-17 0" in alert.summary
     from driftline.rules import iso_ms
@@ -117,7 +118,7 @@ def test_any_cut_and_any_restart_tells_the_same(cuts, restarts):
     assert of_labels(whole)
     part = Run(SPEC)
     edges = [0, *sorted(cuts), len(ROWS)]
-    for begin, stop in zip(edges, edges[1:], strict=False):
+    for begin, stop in itertools.pairwise(edges):
         clock = ROWS[stop].arrival if stop < len(ROWS) else ROWS[-1].arrival + 1
         part.step(ROWS[begin:stop], clock)
         if restarts:

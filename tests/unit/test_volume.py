@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -179,7 +180,7 @@ def test_any_cut_and_any_restart_tells_the_same(cuts, restarts, alone):
     ]
     run = Run(SPEC)
     edges = [0, *sorted(cuts), len(STREAM)]
-    for begin, stop in zip(edges, edges[1:], strict=False):
+    for begin, stop in itertools.pairwise(edges):
         clock = STREAM[stop].arrival if stop < len(STREAM) else STREAM[-1].arrival + 1
         run.step(STREAM[begin:stop], clock)
         if restarts:
