@@ -39,8 +39,9 @@ def _no_bits() -> Bits:
 
 @dataclass(slots=True)
 class _Band:
-    """One band of age; `marks`: event time of every 32nd row, the last ones; `since`: of an open
-    change, ms.
+    """One band of age.
+
+    `marks`: event time of every 32nd row, the last ones; `since`: of an open change, ms.
     """
 
     learning: Bits = field(default_factory=_no_bits)
@@ -92,9 +93,9 @@ class AgedErrors:
             turns = band.tests.step((error[which] > 0)[None, :])
             found += [(int(which[turn.row - begin]), at, turn) for turn in turns]
         for row, at, turn in sorted(found, key=lambda each: each[:2]):
-            said = self._turn(self.bands[at], at, turn, key_of(row), in_force)
+            said = _turn(self.bands[at], turn, key_of(row), in_force)
             if said is not None:
-                yield self._finding(at, turn, said, key_of(row), int(ts[row]), int(arrival[row]))
+                yield self._finding(at, turn, said, (key_of(row), int(arrival[row]), int(ts[row])))
 
     def _learn(self, band: _Band, errors: Bits, log_c: Mapping[str, float]) -> int:
         """The first labels make the reference; returns how many of these did."""
@@ -110,23 +111,8 @@ class AgedErrors:
             band.learning = _no_bits()
         return taken
 
-    def _turn(
-        self, band: _Band, at: int, turn: Turn, key: Key, in_force: Callable[[Key], bool]
-    ) -> int | None:
-        """Since when, ms, where there is something to say."""
-        if turn.state == "opened":
-            assert band.tests is not None
-            first = (band.tests.rows + _MARK_EVERY - 1) // _MARK_EVERY - len(band.marks)
-            mark = min(max(turn.since // _MARK_EVERY - first, 0), len(band.marks) - 1)
-            band.since, band.told = band.marks[mark], in_force(key)
-            return band.since if band.told else None
-        if turn.state == "closed" and band.since is not None:
-            since, told = band.since, band.told
-            band.since, band.told = None, False
-            return since if told else None
-        return None
-
-    def _finding(self, at: int, turn: Turn, since: int, key: Key, ts: int, arrival: int) -> Finding:
+    def _finding(self, at: int, turn: Turn, since: int, place: tuple[Key, int, int]) -> Finding:
+        key, arrival, ts = place
         rate = self.bands[at].rate
         assert rate is not None
         before, over = rate.hits / rate.n, turn.state == "closed"
@@ -192,6 +178,21 @@ class AgedErrors:
         for band in self.bands:
             if band.tests is not None and ERROR in log_c:
                 band.tests.retune({ERROR: log_c[ERROR] + log(len(self.bands))})
+
+
+def _turn(band: _Band, turn: Turn, key: Key, in_force: Callable[[Key], bool]) -> int | None:
+    """Since when, ms, where there is something to say."""
+    if turn.state == "opened":
+        assert band.tests is not None
+        first = (band.tests.rows + _MARK_EVERY - 1) // _MARK_EVERY - len(band.marks)
+        mark = min(max(turn.since // _MARK_EVERY - first, 0), len(band.marks) - 1)
+        band.since, band.told = band.marks[mark], in_force(key)
+        return band.since if band.told else None
+    if turn.state == "closed" and band.since is not None:
+        since, told = band.since, band.told
+        band.since, band.told = None, False
+        return since if told else None
+    return None
 
 
 def _rate(hits: int, n: int, factor: float) -> Rate:

@@ -81,7 +81,7 @@ class ErrorBank:
         self.episodes = Episodes.load(dumped["episodes"])
 
 
-def tell(
+def tell(  # noqa: PLR0917  what a row is known by, and by whom
     bank: ErrorBank,
     errors: ErrorSignal,
     times: tuple[Ints, Ints],

@@ -35,8 +35,9 @@ COVERED: Final = 0.9
 """Share of predictions with a label from which on the labels that are there are all that matter."""
 ALIKE: Final = 0.95
 """Share of labels in one band of age from which on their age does not matter."""
-_RECENT: Final = 8
+_SWAY: Final = 0.02
 _FEWEST: Final = 100
+_MANY: Final = 1_000
 _KEPT: Final = 512
 _BLOCKS: Final = (1, 2, 4, 8, 16, 24)
 _FEWEST_BLOCKS: Final = 5
@@ -46,7 +47,8 @@ _FEWEST_BLOCKS: Final = 5
 class _Age:
     """One age: its test, once there is a reference, and what that is learned from.
 
-    `marks`: (rows before it, start) of the last cohorts; `recent`: the last ones as judged.
+    `marks`: (rows before it, start) of the last cohorts; `recent`: (predictions, unlabelled);
+    `covered`: lately nearly all had their label by this age.
     """
 
     learning: list[list[int]] = field(default_factory=list)
@@ -54,13 +56,16 @@ class _Age:
     tests: Rates | None = None
     since: int | None = None
     marks: list[list[int]] = field(default_factory=list)
-    recent: list[list[int]] = field(default_factory=list)
+    recent: tuple[int, int] = (0, 0)
+    covered: bool = False
 
-    @property
-    def covered(self) -> bool:
-        """Nearly all predictions had their label by this age, lately."""
-        n, unlabelled = (sum(each[i] for each in self.recent) for i in (0, 1))
-        return n >= _FEWEST and unlabelled <= (1 - COVERED) * n
+    def look(self, n: int, unlabelled: int) -> None:
+        """Takes a cohort as judged; older ones weigh less and less."""
+        n, unlabelled = self.recent[0] + n, self.recent[1] + unlabelled
+        if n >= _FEWEST:
+            share = 1 - COVERED + (_SWAY if self.covered else -_SWAY)
+            self.covered = unlabelled <= share * n
+        self.recent = (n // 2, unlabelled // 2) if n > _MANY else (n, unlabelled)
 
 
 class LabelTimes:
@@ -157,7 +162,7 @@ class LabelTimes:
         """
         for cohort in self.cohorts.judge(clock):
             age = self.ages[cohort.at]
-            age.recent = [*age.recent, [cohort.n, cohort.unlabelled]][-_RECENT:]
+            age.look(cohort.n, cohort.unlabelled)
             _flip(self._complete, cohort.due, any(each.covered for each in self.ages))
             yield from self._test(age, cohort, log_c)
             self._learn(age, cohort, log_c)
@@ -277,13 +282,15 @@ def _dump(age: _Age) -> dict[str, Any]:
         "log_c": None if age.tests is None else float(age.tests.evidence.log_c[0]),
         "since": age.since,
         "marks": age.marks,
-        "recent": age.recent,
+        "recent": list(age.recent),
+        "covered": age.covered,
     }
 
 
 def _load(dumped: Mapping[str, Any]) -> _Age:
     age = _Age(dumped["learning"], since=dumped["since"], marks=dumped["marks"])
-    age.recent = dumped["recent"]
+    n, unlabelled = dumped["recent"]
+    age.recent, age.covered = (n, unlabelled), dumped["covered"]
     if dumped["rate"] is not None:
         name, hits, n, factor = dumped["rate"]
         age.rate = Rate(name, hits, n, factor, absolute=TOLERANCE)

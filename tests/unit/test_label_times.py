@@ -26,7 +26,7 @@ Delay = Callable[[random.Random, int], int | None]
 def stream(
     delay: Delay, days: float, *, every: int = MINUTE, seed: int = 1, wrong: float = 0.1
 ) -> list[Row]:
-    """Predictions a minute apart, and their labels `delay(rng, minutes since the start)` ms later."""
+    """Predictions `every` ms, and their labels `delay(rng, minutes since the start)` later."""
     rng = random.Random(seed)
     rows = []
     for i in range(int(days * DAY / every)):
