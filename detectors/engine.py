@@ -279,7 +279,7 @@ def _cells(
 def _decide_early(state: MonitorState) -> None:
     """Follows what the rows made certain."""
     guess = state.guess
-    if guess.family is not None:
+    if guess.family is not None and state.settled is None:
         if state.decision is None:
             state.decided = guess.decided
         state.decision = guess.decision(state.spec)
@@ -325,7 +325,7 @@ def _is_reference(state: MonitorState, name: str) -> bool:
 def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
     """The warm-up is over: decides, and starts to compare with what was learned."""
     rows = concat(learning.rows)
-    decision = decide(rows, state.spec, state.guess.family)
+    decision = state.settled or decide(rows, state.spec, state.guess.family)
     profile = profile_of(
         state.subject, rows, decision, state.roster.names, spec=state.spec, origin="warmup"
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from detectors.findings import Finding
 from driftline.alerts import (
+    MAX_SUMMARY_CHARS,
     Alert,
     AlertReason,
     Evidence,
@@ -19,7 +20,7 @@ from driftline.alerts import (
     alert_id,
     fingerprint,
 )
-from driftline.rules import rfc3339
+from driftline.rules import iso_ms, rfc3339
 from driftline.subject import Subject
 
 _RANK: Final = {"info": 0, "warning": 1, "critical": 2}
@@ -186,3 +187,34 @@ def _told(
         summary=finding.summary,
         config_hash=state.config_hash,
     )
+
+
+def end_by_hand(state: PolicyState, marks: Sequence[str], at: int, said: str) -> list[Alert]:
+    """The resolved alerts of these open incidents, which somebody ended; `at`: arrival, ms.
+
+    Detectors are not touched: one that goes on seeing the change opens no incident until it has
+    seen a recovery, or something worse.
+    """
+    alerts = []
+    for mark in marks:
+        last = state.incidents.pop(mark, None)
+        if last is None:
+            continue
+        state.holders.pop(mark, None)
+        started, revision = last.order
+        ended = max(started, min(at, iso_ms(last.window.end) or at) if last.window else at)
+        state.ended[mark] = ended
+        alert = msgspec.structs.replace(
+            last,
+            id=alert_id(mark, started, revision + 1),
+            revision=revision + 1,
+            status="resolved",
+            reason="expired",
+            ended_at=rfc3339(ended),
+            detected_at=rfc3339(at),
+            summary=said[:MAX_SUMMARY_CHARS],
+        )
+        alerts.append(alert)
+        key = (alert.kind, alert.severity, alert.status)
+        state.transitions[key] = state.transitions.get(key, 0) + 1
+    return alerts

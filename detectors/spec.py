@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from detectors.remedy_spec import Remedy
+
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 
 HOUR_MS = 3_600_000
@@ -83,6 +85,8 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[MetricSpec, ...] | None = None
     """What to compute; None: the defaults of the task."""
+    remediation: tuple[Remedy, ...] = ()
+    """What alerts of this model may set off, in this order."""
 
 
 def config_hash(spec: MonitorSpec) -> str:

@@ -69,6 +69,7 @@ class MonitorState:
     Attributes:
         counters: exact counts since the subject began; see `COUNTERS`, and those of count frames.
         decision: task, positive class and classes; None while they are being learned.
+        settled: the decision that a rebase keeps while it learns a new reference.
         decided: order key of the row that decided the task; outcomes take effect after it.
         guess: the task while it is learned, and what scores are probabilities of.
         expectation: estimated performance; None without scores, and in the warm-up.
@@ -98,6 +99,7 @@ class MonitorState:
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
+    settled: Decision | None = None
     decided: Key = ()
     profile: ReferenceProfile | None = None
     features: Features | None = None
@@ -165,7 +167,7 @@ class MonitorState:
 
     def decided_at(self, arrival: int) -> Decision | None:
         """The task as far as rows before this arrival told it."""
-        if self.profile is not None:
+        if self.profile is not None or self.settled is not None:
             return self.decision
         return self.guess.decision(self.spec, arrival) if self.guess.known(arrival) else None
 
@@ -201,6 +203,7 @@ class MonitorState:
             "profile": None if self.profile is None else msgspec.to_builtins(self.profile),
             "counters": self.counters,
             "decision": None if self.decision is None else _dump_decision(self.decision),
+            "settled": None if self.settled is None else _dump_decision(self.settled),
             "decided": list(self.decided),
             "windows": self.windows.dump(),
             "table": self.table.dump(),
@@ -259,6 +262,8 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
+    if dumped.get("settled") is not None:
+        state.settled = Decision(**dumped["settled"])
     if dumped["expectation"] is not None:
         state.expectation = Expectation.load(dumped["expectation"])
     if dumped["profile"] is not None:

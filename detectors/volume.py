@@ -22,9 +22,9 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.traffic import DAY_MS, SLOT_MS, SLOTS, UNKNOWN, Past, Spread, root
-from detectors.traffic_signs import DOWN, FALLS, LESS, LIMITS, MORE, SILENCE, UNSTEADY, Signs
-from detectors.traffic_told import Episode, Rule, Told
+from detectors.volume_past import DAY_MS, SLOT_MS, SLOTS, UNKNOWN, Past, Spread, root
+from detectors.volume_signs import DOWN, FALLS, LESS, LIMITS, MORE, SILENCE, UNSTEADY, Signs
+from detectors.volume_told import Episode, Rule, Told
 
 Ints: TypeAlias = NDArray[np.int64]
 

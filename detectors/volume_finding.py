@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from detectors.findings import Finding, clock_text, number, short
-from detectors.traffic_told import Told
+from detectors.volume_told import Told
 from detectors.volume import MINUTE_MS
 from driftline.alerts import DetectorRef, Severity, Statistic
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import force_setattr
 
 from driftline.errors import ContractError
@@ -88,7 +88,7 @@ Kind: TypeAlias = Literal[
     "pipeline",
 ]
 CommandName: TypeAlias = Literal[
-    "acknowledge", "silence", "unsilence", "comment", "close", "rebase"
+    "acknowledge", "silence", "unsilence", "comment", "close", "rebase", "approve", "reject"
 ]
 
 
@@ -241,7 +241,12 @@ class WindowSummary(Struct, frozen=True, kw_only=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What an operator decided about an alert or a subject. `until`: end of a silence."""
+    """What an operator decided about an alert, an action or a subject. `until`: end of a silence.
+
+    `subject` is `model@version`. close, rebase, approve and reject change what is decided from then
+    on, where the subject's rows are; they need it, close with `fingerprint`, and approve and reject
+    with `action`, the action's id. A silence holds for the fingerprint, or for all of a subject.
+    """
 
     id: str
     command: CommandName
@@ -251,6 +256,7 @@ class Command(Struct, frozen=True, kw_only=True):
     when: str
     why: str = ""
     until: str | None = None
+    action: str | UnsetType = UNSET
 
 
 def fingerprint(
@@ -270,6 +276,16 @@ def alert_id(fingerprint: str, started_at_ms: int, revision: int) -> str:
         uuid.uuid5(uuid.NAMESPACE_URL, f"driftline:{fingerprint}:{started_at_ms}:{revision}")
     )
 
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "acknowledge": ("fingerprint",),
+    "comment": ("fingerprint",),
+    "close": ("subject", "fingerprint"),
+    "rebase": ("subject",),
+    "approve": ("subject", "action"),
+    "reject": ("subject", "action"),
+}
+"""Fields that a command is of no use without."""
 
 _encoder = msgspec.json.Encoder()
 _alerts = msgspec.json.Decoder(Alert)
@@ -294,7 +310,13 @@ def decode_window(value: bytes) -> WindowSummary:
 
 def decode_command(value: bytes) -> Command:
     """An operator's command from its bytes. Raises: ContractError, for a dead letter."""
-    return _decode(_commands, value, Reason.BAD_COMMAND)
+    command = _decode(_commands, value, Reason.BAD_COMMAND)
+    for name in NEEDED.get(command.command, ()):
+        if not getattr(command, name):
+            raise ContractError(Reason.BAD_COMMAND, f"{command.command} needs `{name}`")
+    if command.subject is not None and "@" not in command.subject:
+        raise ContractError(Reason.BAD_COMMAND, "`subject` is not of the form model@version")
+    return command
 
 
 T = TypeVar("T")

@@ -67,6 +67,7 @@ class WorkerSettings(BaseSettings):
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"
     )
+    audit: bool = Field(True, description="keep the audit trail: every alert, command and action")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

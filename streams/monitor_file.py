@@ -9,18 +9,15 @@ from typing import Any
 
 from detectors.registry import METRICS as COMPUTED
 from driftline.rules import NAME_PATTERN, RESERVED_PREFIX, is_name
-from streams import monitor_rules
+from streams import monitor_remedies, monitor_rules
 from streams.document import Document, Node, Problem, required
 from streams.monitor_words import (
     FAIRNESS_METRICS,
     KEYS,
-    KINDS,
     METRIC_PARAMS,
     MIN_WARMUP,
     MIN_WINDOW_MS,
-    MODES,
     NOT_YET,
-    SEVERITIES,
     TASKS,
 )
 
@@ -68,7 +65,9 @@ class _Reader:
             "thresholds": self._thresholds,
             "drift": lambda node: self.values.update(monitor_rules.drift(self.document, node)),
             "alerts": self._alerts,
-            "remediation": lambda node: self._each(node, self._remediation),
+            "remediation": lambda node: self._keep(
+                "remediation", monitor_remedies.remedies(self.document, node)
+            ),
         }
 
     def read(self, root: Node) -> None:
@@ -183,20 +182,6 @@ class _Reader:
         fields = self.document.mapping(node, KEYS["alerts"])
         if "notify" in fields:
             self.document.strings(fields["notify"])
-
-    def _remediation(self, node: Node) -> None:
-        fields = self.document.mapping(node, KEYS["remediation"])
-        required(self.document, node, "on", "do")
-        if "on" in fields:
-            on = self.document.mapping(fields["on"], KEYS["remediation.on"])
-            if "kind" in on:
-                self.document.choice(on["kind"], KINDS)
-            if "severity" in on:
-                self.document.choice(on["severity"], SEVERITIES)
-        if "do" in fields:
-            self.document.string(fields["do"])
-        if "mode" in fields:
-            self.document.choice(fields["mode"], MODES)
 
 
 def read(document: Document, folder: Path) -> MonitorFile | None:

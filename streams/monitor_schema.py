@@ -13,6 +13,7 @@ from streams.monitor_words import (
     BASELINES,
     DAYS,
     DETECTOR_NAMES,
+    DO,
     FAIRNESS_METRICS,
     HELD,
     HELD_PATTERN,
@@ -21,6 +22,7 @@ from streams.monitor_words import (
     METRIC_PARAMS,
     METRICS,
     MODES,
+    PER_HOURS,
     SEVERITIES,
     TASKS,
 )
@@ -227,11 +229,40 @@ def _drift() -> Schema:
 def _remediation() -> Schema:
     on = _mapping(
         "remediation.on",
-        {"kind": _words(KINDS), "severity": _words(SEVERITIES), "signal": {}},
+        {
+            "kind": _texts(_words(KINDS)),
+            "severity": _texts(_words(SEVERITIES)) | {"default": "critical"},
+            "signal": _texts() | {"description": "Signals, with * for anything."},
+        },
+        "Alerts that ask for it, when they open or become worse.",
     )
+    limit = {
+        "type": "string",
+        "pattern": f"^[1-9][0-9]* per ({'|'.join(PER_HOURS)})$",
+        "default": "1 per day",
+        "description": "Actions of this policy, over all versions.",
+    }
     return _mapping(
         "remediation",
-        {"on": on, "do": _TEXT, "mode": _words(MODES)},
-        "Not in force yet.",
+        {
+            "on": on,
+            "do": _words(DO, "Published on driftline.actions; webhook and hook are also run."),
+            "mode": _words(MODES) | {"default": "dry-run"},
+            "name": _TEXT | {"description": "Its identity; absent: made of what and when."},
+            "limit": limit,
+            "cool_down": _DURATION | {"default": "6h", "description": "Between two on a version."},
+            "at_once": _COUNT | {"default": 1, "description": "Versions acted upon at a time."},
+            "max_traffic": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "default": 1,
+                "description": "Share of the traffic above which `auto` needs approval.",
+            },
+            "approve_within": _DURATION | {"default": "24h"},
+            "verify_within": _DURATION | {"default": "2h", "description": "Did it help by then?"},
+            "to": _TEXT | {"default": "previous", "description": "Version that a rollback is to."},
+            "with": {"type": "object", "additionalProperties": _TEXT},
+        },
         required=("on", "do"),
     )

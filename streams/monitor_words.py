@@ -8,6 +8,7 @@ from typing import get_args
 from detectors.registry import METRICS as COMPUTED
 from detectors.registry import OPENING
 from detectors.spec import Task
+from driftline.actions import ActionMode, ActionName
 from driftline.alerts import Kind, Severity
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -40,7 +41,12 @@ FAIRNESS_METRICS = (
     "false_positive_parity",
 )  # fmt: skip
 BASELINES = ("reference", "last_week")
-MODES = ("dry-run", "approve", "auto")
+MODES: tuple[str, ...] = get_args(ActionMode)
+
+DO = tuple(name for name in get_args(ActionName) if name != "configure")
+"""What a remediation policy may do."""
+PER_HOURS: Mapping[str, int] = {"hour": 1, "day": 24, "week": 168}
+"""Hours in each stretch that actions may be limited per."""
 
 DAYS: Mapping[str, float] = {
     "hour": 1 / 24,
@@ -67,10 +73,13 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "drift": ("false_alarms", "detectors"),
     "alerts": ("notify",),
-    "remediation": ("on", "do", "mode"),
+    "remediation": (
+        "on", "do", "mode", "name", "limit", "cool_down", "at_once", "max_traffic",
+        "approve_within", "verify_within", "to", "with",
+    ),
     "remediation.on": ("kind", "severity", "signal"),
 }  # fmt: skip
 """Keys of each mapping, by where it stands; "" is the file itself."""
 
-NOT_YET = ("fairness", "alerts", "remediation")
+NOT_YET = ("fairness", "alerts")
 """Keys that are checked and kept, but do not change anything in this version."""

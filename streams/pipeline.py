@@ -10,20 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from detectors import engine, join, policy
+from detectors import commands, engine, join, policy
 from detectors.clock import ArrivalClock
+from detectors.commands import between
 from detectors.frame import Frame
+from detectors.orders import carry_out
 from detectors.sequencer import Sequencer
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.summary import bands, errors_of, numbers
+from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
 from streams.frames import Message
 from streams.monitors import Monitors
 from streams.plugins import catalog
 from streams.readings import Reading
+from streams.remediation import Remediation
 
 RELEASE_BYTES = 4 << 20
 """What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
@@ -33,6 +37,9 @@ HELD_BYTES = 64 << 20
 
 NO_MODEL = "@"
 """The subject of what names no model."""
+
+MONITORED = ("prediction", "outcome")
+"""Kinds of rows that are a reason to have a monitor."""
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
@@ -66,8 +73,10 @@ class JoinShard:
         if not released and self.passed is None:
             return []
         passed = self.passed if self.passed is not None else 0
-        self.pending, out = join.step(self.pending, released, passed, self.monitors.join)
-        return out
+        commands = [frame for frame in released if frame.kind == "command"]
+        rows = [frame for frame in released if frame.kind != "command"]
+        self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
+        return out + commands
 
     def configure(self, monitors: Monitors) -> None:
         """Other horizons and segments from now on."""
@@ -99,6 +108,7 @@ class Decided:
 
     alerts: list[Alert] = field(default_factory=list)
     windows: list[WindowSummary] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
 
 
 class DetectShard:
@@ -115,6 +125,7 @@ class DetectShard:
         """Arrival at which predictions end because their file does: what follows is no silence."""
         self.ends: int | None = None
         """The same of all rows: nobody knows which labels would have come."""
+        self.remediation = Remediation()
 
     @property
     def passed(self) -> int | None:
@@ -137,6 +148,7 @@ class DetectShard:
         decided = Decided()
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
+        decided.actions = self.remediation.step(self.monitors, due, decided.alerts, clock)
         return decided
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
@@ -151,15 +163,20 @@ class DetectShard:
             return
         state.volume.until = self.until
         state.label_times.cohorts.until = self.ends
-        state, findings = engine.step(state, frames, clock)
-        state.policy, alerts = policy.step(state.policy, findings)
+        for rows, told in between(frames, commands.told(frames)):
+            state, findings = engine.step(state, rows, clock if told is None else told.at)
+            state.policy, alerts = policy.step(state.policy, findings)
+            decided.alerts += alerts
+            if told is not None:
+                decided.alerts += carry_out(state, told)
         self.subjects[subject] = state
-        decided.alerts += alerts
         decided.windows += state.take_windows()
 
     def _new(self, subject: str, frames: list[Frame]) -> MonitorState | None:
         """A monitor for a subject with rows; None: it has none yet, or there are too many."""
-        if len(self.subjects) >= MAX_SUBJECTS or all(frame.kind == "count" for frame in frames):
+        if len(self.subjects) >= MAX_SUBJECTS or not any(
+            frame.kind in MONITORED for frame in frames
+        ):
             return None
         name = Subject.parse(subject)
         spec, reference = self.monitors.spec(name.model), self.monitors.reference(name.model)
@@ -178,6 +195,8 @@ class DetectShard:
             if frame.kind == "count":
                 names = frame.columns["name"].texts()
                 values = frame.ints("value").tolist()
+            elif frame.kind == "command":
+                names, values = ["commands_without_monitor"], [frame.n]
             else:
                 names, values = ["over_cap"], [frame.n]
             for name, value in zip(names, values, strict=True):
@@ -197,6 +216,8 @@ class DetectShard:
         for subject, state in self.subjects.items():
             spec = monitors.spec(state.subject.model)
             if spec != state.spec:
+                name = state.subject
+                self.remediation.configured(state.spec, spec, name.version, self.clock.now or 0)
                 self.subjects[subject] = _load(state.dump(), spec)
         self.monitors = monitors
 
@@ -212,6 +233,7 @@ class DetectShard:
             "sequencer": self.sequencer.dump(),
             "subjects": {name: state.dump() for name, state in self.subjects.items()},
             "counts": self.counts,
+            "remediation": self.remediation.dump(),
         }
 
     @classmethod
@@ -225,6 +247,7 @@ class DetectShard:
             for name, state in dumped["subjects"].items()
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
+        shard.remediation = Remediation.load(dumped.get("remediation", {}))
         return shard
 
 

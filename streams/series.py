@@ -83,6 +83,16 @@ class ProcessSeries:
         self.config_mismatches = self._counter(
             "config_mismatches", "Configurations that differed from the manifest's."
         )
+        self.actions = self._counter(
+            "actions",
+            "States of remediation actions written to the topic, repeats after a restart included.",
+            "action",
+            "status",
+        )
+        self.audited = self._counter("audit_entries", "Entries written to the audit trail.")
+        self.audit_failures = self._counter(
+            "audit_failures", "Times that the audit trail could not be written; it tries again."
+        )
         self.alerts = self._counter(
             "alerts_published",
             "Alert events written to the topic, repeats after a restart included.",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
+from driftline.actions import Action
 from driftline.alerts import Alert
 from driftline.events import Decoded
 from streams.readings import STATE_SERIES, Point, Reading, families, points
@@ -152,9 +153,21 @@ class Telemetry:
         """A manifest's configuration differs from this worker's."""
         self._made.config_mismatches.inc()
 
+    def audited(self, entries: int) -> None:
+        """Entries of the audit trail are on the broker."""
+        self._made.audited.inc(entries)
+
+    def audit_failed(self) -> None:
+        """The audit trail could not be written."""
+        self._made.audit_failures.inc()
+
     def alert(self, alert: Alert) -> None:
         """An alert event was handed to the producer."""
         self._made.alerts.labels(str(alert.kind), str(alert.severity), str(alert.status)).inc()
+
+    def action(self, action: Action) -> None:
+        """A state of an action was handed to the producer."""
+        self._made.actions.labels(action.action, action.status).inc()
 
     @contextlib.contextmanager
     def checkpoint(self, stage: str, partition: int, nbytes: int) -> Iterator[None]:

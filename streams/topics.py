@@ -20,6 +20,7 @@ WINDOWS = "driftline.windows"
 DEADLETTERS = "driftline.deadletters"
 ACTIONS = "driftline.actions"
 NOTIFICATIONS = "driftline.notifications"
+AUDIT = "driftline.audit"
 
 ROWS = "driftline-rows"
 OBSERVATIONS = "driftline-observations"
@@ -156,6 +157,11 @@ class Topics:
         return self.name(NOTIFICATIONS)
 
     @property
+    def audit(self) -> str:
+        """The recorder writes: what was decided, said and done, in chains of hashes."""
+        return self.name(AUDIT)
+
+    @property
     def rows(self) -> str:
         """From ingest to join: frames by hash of the prediction id."""
         return self.name(ROWS)
@@ -230,4 +236,5 @@ _PUBLIC = {
     DEADLETTERS: (14 * DAY_MS, 4 * MIB),
     ACTIONS: (90 * DAY_MS, MIB),
     NOTIFICATIONS: (30 * DAY_MS, 4 * MIB),
+    AUDIT: (FOREVER, 8 * MIB),
 }

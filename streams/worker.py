@@ -22,6 +22,7 @@ from streams.agents.detect import Detect
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.notify import GivenUp, Notify
+from streams.audit.recorder import Recorder
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
 from streams.health import HealthServer
@@ -230,8 +231,11 @@ def run_worker(settings: WorkerSettings) -> int:
     health = HealthServer(telemetry, settings.health_port, host=settings.health_host)
     health.start()
     log.info("health and metrics: http://%s:%d/metrics", settings.health_host, health.port)
+    recorder = Recorder(",".join(bootstrap_servers(settings)), topics, settings.group, telemetry)
     try:
         wait_for_broker(settings, topics, health)
+        if settings.audit:
+            recorder.start()
         return Worker(
             settings,
             topics=topics,
@@ -241,6 +245,7 @@ def run_worker(settings: WorkerSettings) -> int:
             health=health,
         ).run()
     finally:
+        recorder.stop()
         health.stop()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
 from streams.monitors import Monitors
@@ -20,8 +22,9 @@ class Detect(Stateful):
     name = "detect"
 
     def publish_to(self, topics: Topics) -> None:
-        """Names the topics that alerts and window summaries go to."""
+        """Names the topics that alerts, window summaries and actions go to."""
         self._alerts, self._windows = topics.alerts, topics.windows
+        self._actions = topics.actions
 
     def fresh(self) -> DetectShard:
         """The state of a partition that has seen nothing."""
@@ -41,11 +44,12 @@ class Detect(Stateful):
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Applies each message; alerts and windows go out as they are decided."""
-        alerts, windows = [], []
+        alerts, windows, actions = [], [], []
         for _, message in self.messages(session, batch):
             decided = session.core.step(message)
             alerts += decided.alerts
             windows += decided.windows
+            actions += decided.actions
         session.position = batch.next_offset
         self.count_forced(session)
         for alert in alerts:
@@ -59,6 +63,10 @@ class Detect(Stateful):
             self.telemetry.alert(alert)
         for window in windows:
             await self.send(session, self._windows, encode(window), key=window.key.encode())
+        for action in actions:
+            key = action.subject.encode()
+            await self.send(session, self._actions, msgspec.json.encode(action), key=key)
+            self.telemetry.action(action)
 
     async def idle(self, session: Session) -> None:
         """Readings for /metrics, from the state itself, so that they survive a restart."""

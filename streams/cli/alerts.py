@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def alerts(
+    context: typer.Context,
     broker: BrokerOption = None,
     topic_prefix: PrefixOption = None,
     everything: Annotated[
@@ -41,6 +42,8 @@ def alerts(
     from streams.records import records
     from streams.topics import Topics
 
+    if context.invoked_subcommand is not None:
+        return
     servers = bootstrap(broker)
     topic = Topics(prefix=settings(topic_prefix=topic_prefix).topic_prefix).alerts
     changes = (

@@ -13,7 +13,19 @@ import typer
 from typer.core import TyperGroup
 
 from driftline.errors import DriftlineError
-from streams.cli import alerts, check, cluster, deadletters, demo, emit, health, reference, replay
+from streams.cli import (
+    alerts,
+    audit,
+    check,
+    cluster,
+    commands,
+    deadletters,
+    demo,
+    emit,
+    health,
+    reference,
+    replay,
+)
 from streams.cli import schema as schemas
 
 
@@ -40,8 +52,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+answers = typer.Typer(invoke_without_command=True)
+answers.callback()(alerts.alerts)
+for answer in (
+    commands.acknowledge,
+    commands.silence,
+    commands.unsilence,
+    commands.comment,
+    commands.close,
+    commands.rebase,
+):
+    answers.command(answer.__name__)(answer)
+remedies = typer.Typer(invoke_without_command=True)
+remedies.callback()(commands.actions)
+remedies.command("approve")(commands.approve)
+remedies.command("reject")(commands.reject)
 references = typer.Typer(no_args_is_help=True, help="Reference profiles: what normal looks like.")
 references.command("build")(reference.build)
+trail = typer.Typer(no_args_is_help=True, help="The audit trail: who decided what, and when.")
+trail.command("verify")(audit.verify)
+trail.command("export")(audit.export)
 topics = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 topics.command("apply")(cluster.topics_apply)
 
@@ -50,12 +80,14 @@ app.command("up")(cluster.up)
 app.command("worker")(cluster.worker)
 app.command("replay")(replay.replay)
 app.command("emit")(emit.emit)
-app.command("alerts")(alerts.alerts)
 app.command("dlq")(deadletters.dlq)
 app.command("health")(health.health)
 app.command("check")(check.check)
 app.command("schema")(schemas.schema)
+app.add_typer(answers, name="alerts")
+app.add_typer(remedies, name="actions")
 app.add_typer(references, name="reference")
+app.add_typer(trail, name="audit")
 app.add_typer(topics, name="topics")
 
 

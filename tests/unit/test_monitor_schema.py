@@ -171,4 +171,4 @@ def test_the_example_is_sound_says_nothing_in_vain_and_names_the_schema():
     assert (EXAMPLE.parent / place).resolve() == PUBLISHED
     assert Draft7Validator(monitor_schema()).is_valid(read(EXAMPLE.read_text()))
     written = read(EXAMPLE.read_text())
-    assert set(written) == set(KEYS[""]) - {"fairness", "alerts", "remediation"}
+    assert set(written) == set(KEYS[""]) - {"fairness", "alerts"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectors.reference import ReferenceProfile
+from detectors.remedy_spec import Remedy
 from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
 from streams.monitors import MonitorError, Monitors, inspect, load
@@ -63,6 +64,14 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path):
         ),
         false_alarms=1.0,
         warmup=500,
+        remediation=(
+            Remedy(
+                name="retrain-on-concept_drift",
+                action="retrain",
+                kinds=("concept_drift",),
+                severities=("critical",),
+            ),
+        ),
     )
 
 
@@ -106,7 +115,7 @@ def test_what_is_not_in_force_yet_is_kept_and_said(tmp_path: Path):
     report = inspect([write(tmp_path, FULL)])
     assert report.problems == []
     assert {note.path for note in report.notes} == {
-        "fairness", "alerts", "remediation"
+        "fairness", "alerts"
     }  # fmt: skip
     assert report.files[0].later["alerts"] == {"notify": ["oncall", "team-mail"]}
 
@@ -214,6 +223,26 @@ def test_without_a_file_a_model_has_the_defaults():
             "m.yaml:2:23: thresholds[0].metric: 'missing_rat:x' is not known; ",
         ),
         ("model: m\nfairness: {group: a}", "m.yaml:2:11: fairness: expected a list"),
+        (
+            "model: m\nremediation: [{on: {}, do: pray}]",
+            "m.yaml:2:28: remediation[0].do: 'pray' is not known; ",
+        ),
+        (
+            "model: m\nremediation: [{on: {}, do: hook}]",
+            "m.yaml:2:15: remediation[0]: `do: hook` needs `with: {name: ...}`",
+        ),
+        (
+            "model: m\nremediation: [{on: {}, do: freeze, limit: often}]",
+            "m.yaml:2:43: remediation[0].limit: 'often': write how many per hour, day, week",
+        ),
+        (
+            "model: m\nremediation: [{on: {}, do: freeze, to: 3}]",
+            "m.yaml:2:40: remediation[0].to: only a rollback goes to a version",
+        ),
+        (
+            "model: m\nremediation: [{on: {}, do: freeze}, {on: {}, do: freeze}]",
+            "m.yaml:2:37: remediation[1]: two policies are called 'freeze-on-any-alert'",
+        ),
         ("model: m\nremediation: [{do: x}]", "m.yaml:2:15: remediation[0]: `on` is missing"),
         (
             'model: m\nclasses: {a: ["1"], b: ["1"]}',

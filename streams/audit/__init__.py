@@ -1,0 +1,1 @@
+"""The audit trail: who decided what, in chains of hashes that no one can rewrite unseen."""
