@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from detectors.findings import Finding, clock_text, number, short
-from detectors.volume_told import Told
 from detectors.volume import MINUTE_MS
+from detectors.volume_told import Told
 from driftline.alerts import DetectorRef, Severity, Statistic
 
 SIGNAL: Final = "volume"
