@@ -33,7 +33,7 @@ from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
 from detectors.label_bank import LabelBank
-from detectors.label_times import LABELS_CHANGED, LabelTimes
+from detectors.label_times import LabelTimes
 from detectors.order_key import order
 from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
@@ -205,6 +205,9 @@ def _count(state: MonitorState, frame: Frame) -> None:
 
 
 def _publish(state: MonitorState, window: Window, at: int) -> None:
+    final = state.windows.final_coverage
+    if final is None and state.spec.label_sample < 1:
+        final = state.spec.label_sample
     summary = summarise(
         window,
         at,
@@ -216,11 +219,11 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         catalog=state.catalog,
         scores_of=state.guess.positive,
         expectation=state.expectation,
-        final_coverage=state.windows.final_coverage,
+        final_coverage=final,
     )
-    if summary.labels is not None and state.label_times.caveat(at):
-        labels = replace_fields(summary.labels, caveat=LABELS_CHANGED)
-        summary = replace_fields(summary, labels=labels)
+    caveat = state.label_times.caveat(at)
+    if summary.labels is not None and caveat is not None:
+        summary = replace_fields(summary, labels=replace_fields(summary.labels, caveat=caveat))
     state.summaries.append(summary)
     state.found += state.thresholds.take(summary, at, state.profile)
 

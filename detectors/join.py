@@ -21,8 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from detectors.frame import Frame, concat
-from detectors.join_spec import JoinSpec
+from detectors.join_spec import JoinSpec, sampled
 from detectors.matching import Lane, Matching
 from detectors.memory_pending import MemoryPending
 from detectors.order_key import merged_order, order
@@ -47,11 +49,12 @@ def step(
     Returns:
         The store, and by subject: a prediction frame (its rows without duplicates, with all
         columns), an outcome frame, and a count frame of `duplicates`, `conflicts`,
-        `label_duplicates`, `revisions`, `stale_labels`, `late_labels`, `orphan_labels` and
-        `pending_full` since the last step. Labels that met no prediction count under "model@".
+        `label_duplicates`, `revisions`, `stale_labels`, `late_labels`, `orphan_labels`,
+        `labels_not_sampled` and `pending_full` since the last step. Labels that met no prediction
+        count under "model@".
     """
     matching = Matching(pending, spec)
-    lanes = [matching.lane(frame) for frame in _one_each(frames)]
+    lanes = [matching.lane(frame) for frame in _one_each(_in_sample(frames, matching))]
     _take_rows(pending, lanes)
     out = [frame for lane in lanes for frame in lane.passed()]
     out += matching.outcome_frames()
@@ -72,6 +75,23 @@ def _take_rows(pending: Pending, lanes: Sequence[Lane]) -> None:
         if arrival >= pending.next_end:
             pending.expire(arrival)
         takes[lane](row)
+
+
+def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
+    """The frames, of label frames the rows that the model's sample takes; counts the others."""
+    kept = []
+    for frame in frames:
+        share = 1.0
+        if frame.kind == "label":
+            share = matching.spec.sample(frame.subject.partition("@")[0])
+        if share < 1 and frame.n:
+            chosen = sampled(frame.columns["id"].data, share)
+            matching.counts[frame.subject, "labels_not_sampled"] += int(np.count_nonzero(~chosen))
+            if not chosen.all():
+                kept.append(frame.take(chosen))
+                continue
+        kept.append(frame)
+    return kept
 
 
 def _one_each(frames: Sequence[Frame]) -> list[Frame]:

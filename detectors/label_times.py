@@ -59,11 +59,11 @@ class _Age:
     recent: tuple[int, int] = (0, 0)
     covered: bool = False
 
-    def look(self, n: int, unlabelled: int) -> None:
-        """Takes a cohort as judged; older ones weigh less and less."""
+    def look(self, n: int, unlabelled: int, sample: float) -> None:
+        """Takes a cohort as judged, of which `sample` can be labelled; older ones weigh less."""
         n, unlabelled = self.recent[0] + n, self.recent[1] + unlabelled
         if n >= _FEWEST:
-            share = 1 - COVERED + (_SWAY if self.covered else -_SWAY)
+            share = 1 - (COVERED + (-_SWAY if self.covered else _SWAY)) * sample
             self.covered = unlabelled <= share * n
         self.recent = (n // 2, unlabelled // 2) if n > _MANY else (n, unlabelled)
 
@@ -72,7 +72,7 @@ class LabelTimes:
     """The labels of one subject: when they come and how many, against the subject's own past."""
 
     def __init__(self, spec: MonitorSpec) -> None:
-        self.horizon_ms = spec.horizon_ms
+        self.horizon_ms, self.sample = spec.horizon_ms, spec.label_sample
         self.cohorts = AgeCohorts.of(spec.horizon_ms)
         self.ages = [_Age() for _ in self.cohorts.ages]
         self.first: int | None = None
@@ -134,7 +134,7 @@ class LabelTimes:
             upto = bisect_right(range(rows.n), key, key=partial(row_key, rows))
             labels += upto
             bands = bands + self._bands(rows.span(0, upto))
-        if labels >= COVERED * predictions:
+        if labels >= COVERED * self.sample * predictions:
             return True
         return self.seen_all_ages(arrival) and bool(bands.max() >= ALIKE * max(bands.sum(), 1))
 
@@ -142,9 +142,14 @@ class LabelTimes:
         """Whether a horizon has passed since the first prediction."""
         return self.first is not None and arrival >= self.first + self.horizon_ms
 
-    def caveat(self, arrival: int) -> bool:
-        """Whether labels were known to come later or fewer than before."""
-        return _at(self._worse, arrival)
+    def caveat(self, arrival: int) -> str | None:
+        """What whoever reads metrics should know of their labels; None: nothing."""
+        said = []
+        if self.sample < 1:
+            said.append(f"of a sample of {self.sample:.3g} of the predictions")
+        if _at(self._worse, arrival):
+            said.append(LABELS_CHANGED)
+        return "; ".join(said) or None
 
     # -- judging -------------------------------------------------------------------------------
 
@@ -162,7 +167,7 @@ class LabelTimes:
         """
         for cohort in self.cohorts.judge(clock):
             age = self.ages[cohort.at]
-            age.look(cohort.n, cohort.unlabelled)
+            age.look(cohort.n, cohort.unlabelled, self.sample)
             _flip(self._complete, cohort.due, any(each.covered for each in self.ages))
             yield from self._test(age, cohort, log_c)
             self._learn(age, cohort, log_c)
