@@ -47,11 +47,12 @@ _FEWEST_BLOCKS: Final = 5
 class _Age:
     """One age: its test, once there is a reference, and what that is learned from.
 
-    `marks`: (rows before it, start) of the last cohorts; `recent`: (predictions, unlabelled);
-    `covered`: lately nearly all had their label by this age.
+    `total`: of `learning`; `marks`: (rows before it, start) of the last cohorts;
+    `recent`: (predictions, unlabelled); `covered`: lately nearly all had their label by this age.
     """
 
     learning: list[list[int]] = field(default_factory=list)
+    total: tuple[int, int] = (0, 0)
     rate: Rate | None = None
     tests: Rates | None = None
     since: int | None = None
@@ -174,14 +175,16 @@ class LabelTimes:
 
     def _learn(self, age: _Age, cohort: Judged, log_c: Mapping[str, float]) -> None:
         """The first day of cohorts is the reference, and so is a later one that is better."""
-        name = signal_of_age(self.cohorts.ages[cohort.at])
         age.learning.append([cohort.start, cohort.n, cohort.unlabelled])
-        n, hits = (sum(each[i] for each in age.learning) for i in (1, 2))
+        n, hits = age.total[0] + cohort.n, age.total[1] + cohort.unlabelled
+        age.total = (n, hits)
         enough = n >= MIN_REFERENCE and len(age.learning) >= FEWEST_COHORTS
         if not enough or cohort.start - age.learning[0][0] < SPAN_MS:
             return
+        name = signal_of_age(self.cohorts.ages[cohort.at])
         if name not in log_c:
-            age.learning = age.learning[1:]
+            _, first, unlabelled = age.learning.pop(0)
+            age.total = (n - first, hits - unlabelled)
             return
         better = age.rate is not None and hits / n < age.rate.limits[0]
         if age.rate is None or (better and age.since is None):
@@ -189,7 +192,7 @@ class LabelTimes:
             age.rate = Rate(name, hits, n, _phi(learned), absolute=TOLERANCE)
             age.tests = Rates([age.rate], log_c)
             age.marks = []
-        age.learning = []
+        age.learning, age.total = [], (0, 0)
 
     def _test(self, age: _Age, cohort: Judged, log_c: Mapping[str, float]) -> Iterator[Finding]:
         if age.tests is None or age.rate is None or age.rate.name not in log_c:
@@ -293,7 +296,9 @@ def _dump(age: _Age) -> dict[str, Any]:
 
 
 def _load(dumped: Mapping[str, Any]) -> _Age:
-    age = _Age(dumped["learning"], since=dumped["since"], marks=dumped["marks"])
+    learning = dumped["learning"]
+    total = (sum(each[1] for each in learning), sum(each[2] for each in learning))
+    age = _Age(learning, total, since=dumped["since"], marks=dumped["marks"])
     n, unlabelled = dumped["recent"]
     age.recent, age.covered = (n, unlabelled), dumped["covered"]
     if dumped["rate"] is not None:

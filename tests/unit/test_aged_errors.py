@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from detectors.reference_builder import build
 from detectors.spec import MonitorSpec
@@ -66,34 +61,21 @@ def matured():
     return build(SUBJECT, frames(rows), SPEC)
 
 
-def alerts(rows: Sequence[Row], *, pinned: bool) -> list[tuple[str, str, str]]:
-    run = Run(SPEC, matured() if pinned else None)
-    run.step(rows, rows[-1].arrival + 1)
+@cache
+def whole(worse_from: float | None) -> Run:
+    rows = stream(worse_from)
+    return Run(SPEC, matured()).step(rows, rows[-1].arrival + 1)
+
+
+def alerts(run: Run) -> list[tuple[str, str, str]]:
     return [(a.reason, a.signal, a.detector.name) for a in run.alerts if a.kind != "label_delay"]
 
 
 def test_quick_labels_that_err_more_do_not_look_like_a_drop():
-    assert alerts(stream(), pinned=True) == []
-    assert alerts(stream(), pinned=False) == []
+    assert alerts(whole(None)) == []
 
 
 def test_a_real_drop_is_told_by_labels_of_equal_age():
-    found = alerts(stream(36), pinned=True)
+    found = alerts(whole(36))
     assert any(name.startswith("srbinary_age_") for _, _, name in found)
     assert {signal for _, signal, _ in found} == {"error"}
-
-
-@given(cuts=st.sets(st.integers(0, 30_000), max_size=5), restarts=st.booleans())
-@settings(max_examples=1, deadline=None)
-def test_any_cut_and_any_restart_tells_the_same(cuts, restarts):
-    rows = stream(36)
-    whole = Run(SPEC, matured()).step(rows, rows[-1].arrival + 1)
-    part = Run(SPEC, matured())
-    edges = [0, *(cut for cut in sorted(cuts) if cut < len(rows)), len(rows)]
-    for begin, stop in pairwise(edges):
-        part.step(
-            rows[begin:stop], rows[stop].arrival if stop < len(rows) else rows[-1].arrival + 1
-        )
-        if restarts:
-            part.restart()
-    assert part.result() == whole.result()

@@ -161,6 +161,6 @@ def test_a_reference_of_few_rows_tests_nothing():
     assert found.signals == {
         "error": 1,
         "labels and residuals": 1,
-        "label delay": 7,
+        "label delay": 6,
         "volume": 1,
     }
