@@ -8,51 +8,28 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.api import Floats
-from detectors.bank import Bank, Rates, signal_of
-from detectors.classes import NONE, Decision, local_classes, row_key
+from detectors.bank import Bank, Rates, Signal, hour_of_day, seasonal, signal_of
+from detectors.bank.labels import Side
+from detectors.bank.life import WINDOW
+from detectors.classes import row_key
 from detectors.episodes import Episodes, Moment
 from detectors.findings import Finding
 from detectors.frame import Frame
-from detectors.moved import Moved, rate_finding, shift_finding
-from detectors.plan import PREDICTION, SCORE, WEAK_BELOW, Plan, feature_signal
-from detectors.reference import CHANGED, MISSING, Bins, Codes, NumericProfile
-from detectors.ring import History
-from detectors.signals import score
+from detectors.levels import Levels
+from detectors.moved import SLIGHT, Moved, moved_finding, shift_finding
+from detectors.moved_rates import rate_finding
+from detectors.plan import WEAK_BELOW, Plan, feature_signal
+from detectors.reference import CHANGED, MISSING, Bins, Codes
+from detectors.ring import History, Ring
+from detectors.served import LATENCY, NEW, NEW_FEATURES, Outputs
 from detectors.windows import Detection
 
 Ints: TypeAlias = NDArray[np.int64]
 
+_NAMED: Final = 3
+"""New features that alerts name."""
 OPENS: Final = "srbins"
 OPENS_RATE: Final = "srbinary"
-
-
-class Outputs:
-    """What the model says as bin codes: its prediction and its score."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.bins = {n: Bins(plan.binned[n]) for n in (PREDICTION, SCORE) if n in plan.binned}
-
-    def codes(self, rows: Frame, decision: Decision, aliases: Mapping[str, str]) -> Codes:
-        """Codes of each output that has a reference, in the order of `bins`; shape (k, n)."""
-        codes = np.full((len(self.bins), rows.n), MISSING, dtype=np.uint8)
-        for at, (name, bins) in enumerate(self.bins.items()):
-            if name == SCORE:
-                _numbers(codes[at], bins, score(rows, decision.positive, aliases))
-            elif isinstance(bins.profile, NumericProfile):
-                column = rows.columns.get("prediction_value")
-                if column is not None:
-                    _numbers(codes[at], bins, np.where(column.mask, column.data, np.nan))
-            else:
-                classes, texts = local_classes(rows, PREDICTION, aliases)
-                known = classes != NONE
-                codes[at, known] = bins.of_texts(texts, classes[known])
-        return codes
-
-
-def _numbers(codes: Codes, bins: Bins, values: Floats) -> None:
-    known = ~np.isnan(values)
-    codes[known] = bins.of_numbers(values[known])
 
 
 class BankedRows:
@@ -60,22 +37,29 @@ class BankedRows:
 
     def __init__(self, plan: Plan, features: Sequence[str]) -> None:
         self.plan = plan
-        self.outputs = Outputs(plan)
+        self.outputs = Outputs(plan.binned, features, plan.texts)
         names = [feature_signal(name) for name in features] + list(self.outputs.bins)
         self.at = {name: at for at, name in enumerate(names)}
-        found = [signal_of(n, plan.binned[n], at) for n, at in self.at.items() if n in plan.binned]
+        found = [_signal(plan, n, at) for n, at in self.at.items() if n in plan.binned]
         self.signals = {signal.name: signal for signal in found if signal is not None}
         self.bins = {name: Bins(plan.binned[name]) for name in self.signals}
         self.bank = Bank(list(self.signals.values()), plan.log_c)
         self.rates = Rates([rate for _, _, rate in plan.rates], plan.log_c)
         self.by_name = {rate.name: rate for _, _, rate in plan.rates}
         self.episodes, self.rate_episodes = Episodes(), Episodes()
-        index = [(kind, self.at[feature_signal(name)]) for kind, name, _ in plan.rates]
-        self._rows = np.array([at for _, at in index], dtype=np.intp)
-        self._amiss = np.array([self._code(kind, names[at]) for kind, at in index], dtype=np.uint8)
+        self.level_of_open = Levels(self.signals, plan.log_c, self.bank.tick)
+        self._news: list[tuple[int, str]] = []
+        """The first rows with a feature that is not known, and its name."""
+        last = len(names)  # after the signals comes whether a row has such a feature
+        rows = [self.at.get(feature_signal(name), last) for _, name, _ in plan.rates]
+        self._rows = np.array(rows, dtype=np.intp)
+        codes = [self._code(kind, feature_signal(name)) for kind, name, _ in plan.rates]
+        self._amiss = np.array(codes, dtype=np.uint8)
 
     def _code(self, kind: str, signal: str) -> int:
         """The bin code that a rate counts."""
+        if kind == NEW_FEATURES:
+            return NEW
         if kind == "unseen":
             return len(Bins(self.plan.binned[signal]).counts) - 1
         return MISSING if kind == "missing" else CHANGED
@@ -87,15 +71,36 @@ class BankedRows:
         held: Codes = history.columns["codes"]
         fresh = held[:, held.shape[1] - frame.n :]
         ts = frame.ints("ts")
-        turns = self.bank.step(held, frame.n)
+        hours = hour_of_day(history.columns["ts"]) if self.bank.needs_hours else None
+        turns = self.bank.step(held, frame.n, hours)
         for moment in self.episodes.follow(turns, ts, begin):
             yield from self._shift(moment, frame, history, begin, detections)
+            if moment.state == "opened":
+                self.level_of_open.begin(moment.signal, moment.row + 1)
+            elif moment.state == "closed":
+                yield from self._moves(moment.signal, frame, history, begin, moment.row + 1)
+                self.level_of_open.end(moment.signal)
+        for name in sorted(self.level_of_open.open):
+            yield from self._moves(name, frame, history, begin, begin + frame.n)
         if not len(self._rows):
             return
+        self._note_news(frame, begin)
         bits = fresh[self._rows] == self._amiss[:, None]
         turns = self.rates.step(bits)
         for moment in self.rate_episodes.follow(turns, ts, begin):
             yield from self._rate(moment, frame, history, begin, detections)
+
+    def _note_news(self, frame: Frame, begin: int) -> None:
+        if len(self._news) >= _NAMED or NEW_FEATURES not in self.by_name:
+            return
+        found = self.outputs.unknown(frame).items()
+        known = {name for _, name in self._news}
+        firsts = [
+            (begin + int(np.argmax(mask)), name)
+            for name, mask in found
+            if name not in known and mask.any()
+        ]
+        self._news += sorted(firsts)[: _NAMED - len(self._news)]
 
     def _shift(
         self,
@@ -110,15 +115,39 @@ class BankedRows:
         if moment.state == "immaterial":
             return
         held = history.of("codes", moment.first, moment.row + 1)[self.at[moment.signal]]
-        signal = self.signals[moment.signal]
-        moved = Moved(self.bins[moment.signal], signal, held)
+        hours = hour_of_day(history.of("ts", moment.first, moment.row + 1))
+        moved = Moved(self.bins[moment.signal], self.signals[moment.signal], held, hours)
         if moment.state != "closed" and not self.episodes.worse(moment.signal, moved.severity):
             return
         yield shift_finding(
-            moment, moved, self.bank.evidence()[moment.signal], self._weak(moment.signal),
+            moment, moved, self.plan.log_c[moment.signal], self._weak(moment.signal),
+            self.plan.influence.get(moment.signal),
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
         )  # fmt: skip
+
+    def _moves(
+        self, name: str, frame: Frame, history: History, begin: int, stop: int
+    ) -> Iterator[Finding]:
+        """What an open signal did up to row `stop`, beyond what opened it.
+
+        A move to where the reference is goes without saying: it will be the episode's end.
+        """
+        for move in self.level_of_open.follow(name, history, stop):
+            first = max(move.since, move.row + 1 - WINDOW)
+            held = history.of("codes", first, move.row + 1)[self.at[name]]
+            hours = hour_of_day(history.of("ts", first, move.row + 1))
+            bins = self.bins[name]
+            to_reference = Moved(bins, self.signals[name], held, hours)
+            if to_reference.excess < SLIGHT:
+                continue
+            row = move.row - begin
+            yield moved_finding(
+                move, Moved(bins, move.level, held, hours), to_reference,
+                self.episodes.time_of(move.since, move.row),
+                key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
+                ts=int(frame.ints("ts")[row]),
+            )  # fmt: skip
 
     def _rate(
         self,
@@ -136,8 +165,10 @@ class BankedRows:
         at = list(self.by_name).index(moment.signal)
         codes = history.of("codes", moment.first, moment.row + 1)[self._rows[at]]
         hits = int(np.count_nonzero(codes == self._amiss[at]))
+        names = [name for row, name in self._news if row <= moment.row]
         finding = rate_finding(
-            moment, rate, (hits, len(codes)), self.rates.levels()[moment.signal],
+            moment, rate, (hits, len(codes)), self.plan.log_c[moment.signal],
+            names if moment.signal == NEW_FEATURES else (),
             key=row_key(frame, row), arrival=int(frame.ints("arrival")[row]),
             ts=int(frame.ints("ts")[row]),
         )  # fmt: skip
@@ -156,6 +187,13 @@ class BankedRows:
             (name, OPENS_RATE): level for name, (level, _) in rates.items()
         }
 
+    def fitted(self, ring: Ring) -> Ring:
+        """The ring of a snapshot, also of one from before there was a row for new features."""
+        codes = ring.columns.get("codes")
+        if codes is not None and len(codes) == len(self.at):
+            ring.columns["codes"] = np.concatenate([codes, np.zeros_like(codes[:1])])
+        return ring
+
     def dump(self) -> dict[str, Any]:
         """As builtins; references and the budget are stored apart."""
         return {
@@ -163,6 +201,8 @@ class BankedRows:
             "rates": self.rates.dump(),
             "episodes": self.episodes.dump(),
             "rate_episodes": self.rate_episodes.dump(),
+            "news": [list(seen) for seen in self._news],
+            "levels": self.level_of_open.dump(),
         }
 
     def restore(self, dumped: Mapping[str, Any]) -> None:
@@ -173,6 +213,18 @@ class BankedRows:
         self.rates.retune(self.plan.log_c)
         self.episodes = Episodes.load(dumped["episodes"])
         self.rate_episodes = Episodes.load(dumped["rate_episodes"])
+        self._news = [(row, name) for row, name in dumped.get("news", [])]
+        self.level_of_open.restore(dumped.get("levels", {}))
+
+
+def _signal(plan: Plan, name: str, at: int) -> Signal | None:
+    """A signal of the plan, by the hour where it has a profile for each."""
+    side: Side = "up" if name == LATENCY else "both"
+    hourly = plan.hourly.get(name)
+    if hourly is None:
+        return signal_of(name, plan.binned[name], at, side=side)
+    counts = seasonal(np.array(hourly.counts, dtype=np.int64))
+    return signal_of(name, plan.binned[name], at, side=side, hourly=counts, phi=hourly.phi)
 
 
 def _note(

@@ -62,24 +62,29 @@ def local_classes(frame: Frame, name: str, aliases: Mapping[str, str]) -> tuple[
 
     The list holds each class that occurs, once, in order of first appearance in the rows.
     """
-    raw = np.full(frame.n, NONE, dtype=np.int64)
     texts: list[str] = []
     column = frame.columns.get(name)
-    if column is not None and column.values is not None:
+    if column is None or column.values is None:
+        raw = np.full(frame.n, NONE, dtype=np.int64)
+    else:
         texts += column.values
-        raw[column.mask] = column.data[column.mask]
+        raw = column.data.astype(np.int64)
+        if column.valid is not None:
+            raw[~column.valid] = NONE
     numbers = frame.columns.get(f"{name}_value")
     if numbers is not None:
         rows = numbers.mask & (raw == NONE)
         values, codes = np.unique(numbers.data[rows], return_inverse=True)
         raw[rows] = codes + len(texts)
         texts += [class_text(value) for value in values.tolist()]
-    used, first = np.unique(raw, return_index=True)
-    order = np.argsort(first, kind="stable")
+    # Of a code that repeats, the last write stays: in reverse order, that of its first row.
+    first = np.full(len(texts) + 1, frame.n)  # the last one serves raw == -1
+    first[raw[::-1]] = np.arange(frame.n - 1, -1, -1)
+    firsts = first.tolist()
     index: dict[str, int] = {}
-    lookup = np.full(len(texts) + 1, NONE, dtype=np.int64)  # the last one serves raw == -1
-    for code in used[order].tolist():
-        if code != NONE:
+    lookup = np.full(len(texts) + 1, NONE, dtype=np.int64)
+    for code in sorted(range(len(texts)), key=firsts.__getitem__):
+        if firsts[code] < frame.n:
             text = aliases.get(texts[code], texts[code])
             lookup[code] = index.setdefault(text, len(index))
     return lookup[raw], list(index)

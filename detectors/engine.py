@@ -35,14 +35,16 @@ from detectors.guess import Guess
 from detectors.label_bank import LabelBank
 from detectors.label_times import LabelTimes
 from detectors.order_key import order
+from detectors.percentiles import buckets_of
 from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
 from detectors.scoring import main_scores
+from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
 from detectors.spec import MonitorSpec, config_hash
-from detectors.state import SCORE, Learning, MonitorState
+from detectors.state import Learning, MonitorState
 from detectors.summary import summarise
 from detectors.thresholds import Thresholds
 from detectors.volume_finding import findings as volume_findings
@@ -51,6 +53,8 @@ from detectors.windows import Detection, Windows
 from driftline.subject import Subject
 
 _NO_ARRIVALS: NDArray[np.int64] = np.empty(0, np.int64)
+_REFERENCE = ("ts", "prediction", "prediction_value", "score", LATENCY_COLUMN)
+"""Columns that every reference is made of, where they are; and those by feature or by class."""
 
 
 def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
@@ -307,6 +311,7 @@ def _classes_in_warmup(state: MonitorState, learning: Learning, rows: Frame) -> 
 def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRows:
     """Keeps warm-up rows: what the reference is built of, and nothing else."""
     state.roster.meet(rows)
+    learning.attributions.meet(rows)
     classes = None
     if state.guess.family == "classes":
         classes = _classes_in_warmup(state, learning, rows)
@@ -316,13 +321,16 @@ def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRo
     learning.rows.append(replace(rows, columns=kept))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
     seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
-    return PredictionRows(rows.ints("ts"), rows.ints("arrival"), classes, seen)
+    ts, arrival = rows.ints("ts"), rows.ints("arrival")
+    return PredictionRows(ts, arrival, classes, seen, latency=buckets_of(rows))
 
 
 def _is_reference(state: MonitorState, name: str) -> bool:
     if name[:2] in PREFIXES:
         return name[2:] in state.roster.index
-    return name in ("ts", "prediction", "prediction_value", "score") or name[:2] == "s:"
+    if name[:2] == ATTRIBUTION_COLUMN:
+        return state.learning is not None and name[2:] in state.learning.attributions.index
+    return name in _REFERENCE or name[:2] == "s:"
 
 
 def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
@@ -376,4 +384,4 @@ def _watch(
     classes = None
     if state.decision.task != "regression":
         classes = state.table.of_predictions(rows)
-    return PredictionRows(ts, arrival, classes, observed)
+    return PredictionRows(ts, arrival, classes, observed, latency=buckets_of(rows))

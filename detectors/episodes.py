@@ -61,6 +61,7 @@ class Episodes:
 
     open: dict[str, Episode] = field(default_factory=dict)
     marks: Ring = field(default_factory=lambda: Ring(_MARKS))
+    _last: Times = field(default_factory=lambda: Times(np.zeros(1, np.int64), 0))
 
     def follow(self, turns: Sequence[Turn], ts: Ints, begin: int) -> Iterator[Moment]:
         """The moments of rows that begin with number `begin`, in order.
@@ -70,7 +71,7 @@ class Episodes:
             ts: event time of these rows.
             begin: rows before them.
         """
-        times = self._times(ts, begin)
+        times = self._last = self._times(ts, begin)
         end = begin + len(ts)
         looks: range = range(0)
         if self.open or turns:
@@ -94,12 +95,16 @@ class Episodes:
         episode.rank = RANK[severity]
         return True
 
+    def time_of(self, row: int, now: int) -> int:
+        """About the event time of a row, as seen from row `now` of those that came last."""
+        return self._last.of(row, now)
+
     def _look(self, name: str, row: int) -> Moment:
         episode = self.open[name]
         first = max(episode.row, row + 1 - WINDOW)
         return Moment(name, "open", row, first, episode.ts, None)
 
-    def _turn(self, signal: str, turn: Turn, times: _Times) -> Moment:
+    def _turn(self, signal: str, turn: Turn, times: Times) -> Moment:
         first = max(turn.row + 1 - turn.events, 0)
         since = times.of(turn.since, turn.row)
         if turn.state == "opened":
@@ -109,11 +114,11 @@ class Episodes:
             since = self.open.pop(signal, Episode(turn.since, since)).ts
         return Moment(signal, turn.state, turn.row, first, since, turn)
 
-    def _times(self, ts: Ints, begin: int) -> _Times:
+    def _times(self, ts: Ints, begin: int) -> Times:
         skipped = -begin % _MARK_EVERY
         marked = ts[skipped::_MARK_EVERY]
         history = self.marks.extend({"ts": marked})
-        return _Times(history.columns["ts"], history.first)
+        return Times(history.columns["ts"], history.first)
 
     def dump(self) -> dict[str, Any]:
         """As builtins."""
@@ -128,7 +133,7 @@ class Episodes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
+class Times:
     """Event times of marked rows; `first`: the number of the first mark held."""
 
     ts: Ints

@@ -81,6 +81,11 @@ class ExactSums:
         units, shift = self._units[column], _LIMB * self._low
         return Fraction(units << shift) if shift >= 0 else Fraction(units, 1 << -shift)
 
+    def whole(self, column: int) -> tuple[int, int]:
+        """(m, k) of one sum m / 2^k, k at least 0 and the same for every column."""
+        shift = _LIMB * self._low
+        return (self._units[column] << max(shift, 0)), max(-shift, 0)
+
     def value(self, column: int) -> float:
         """One sum, rounded once."""
         return float(self.fraction(column))
@@ -119,6 +124,20 @@ def exact_squares(x: Floats) -> tuple[Floats, Floats, Floats]:
     high = scaled - (scaled - x)
     low = x - high
     return high * high, 2.0 * high * low, low * low
+
+
+def mean_of(sums: ExactSums, column: int, squares: int, n: int) -> tuple[float, float | None]:
+    """(mean, its standard error) of n >= 1 terms from their sum and the sum of their squares.
+
+    The same bits as by `standard_error` and a fraction's division, without fractions: they are
+    reduced at every step, which takes longer than all else.
+    """
+    total, bits = sums.whole(column)
+    mean = total / (n << bits)
+    if n < 2:  # noqa: PLR2004  # one value has no spread
+        return mean, None
+    spread = max((sums.whole(squares)[0] << bits) * n - total * total, 0)
+    return mean, sqrt(spread / ((n * n * (n - 1)) << 2 * bits))
 
 
 def standard_error(total: Fraction, squares: Fraction, n: int) -> float | None:

@@ -27,18 +27,20 @@ from detectors.plan import feature_signal, plan_of
 from detectors.reference import (
     CHANGED,
     Bins,
+    Codes,
     FeatureProfile,
     ReferenceProfile,
     UnsupportedProfile,
 )
 from detectors.ring import History, Ring
-from detectors.signals import Measure, Observed
+from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Verdict, Watch, mean_and_error
 from detectors.windows import Detection
 from driftline.alerts import DetectorRef, Severity, Statistic
 
 Ints: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
 
 MEMORY: Final = 2_000
 """Rows that a recovery takes, and that evidence looks back over."""
@@ -103,7 +105,7 @@ class Features:
         self.plan = plan_of(profile, list(names), spec)
         self.banked = BankedRows(self.plan, names)
         self.opens = "adwin" in spec.detectors
-        self.measures = [Measure(name, profile.features[name]) for name in names]
+        self.measures = Measures(names, profile.features)
         self.watched = [
             (at, _feature_watch(name, profile.features[name], self.measures[at]))
             for at, name in enumerate(names)
@@ -133,8 +135,10 @@ class Features:
         history = self.ring.extend({"codes": codes, "ts": frame.ints("ts")})
         yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
+        ranked = observed.codes < CHANGED
+        whole: Mask = ranked.all(axis=1)
         for at, feature in self.in_name_order:
-            fired = self._fired(at, feature, observed)
+            fired = _fired(feature, observed.codes[at], None if whole[at] else ranked[at])
             for row in fired:
                 signal = feature_signal(feature.name)
                 detections.append(Detection(int(arrival[row]), int(ts[row]), signal, "adwin"))
@@ -144,15 +148,6 @@ class Features:
             changes = [begin + row for row in fired]
             for verdict in feature.watch.follow(ranks, begin, begin + frame.n, changes):
                 yield _finding(ranks, verdict, frame, verdict.row - begin)
-
-    @staticmethod
-    def _fired(at: int, feature: FeatureWatch, observed: Observed) -> list[int]:
-        codes = observed.codes[at]
-        valid = codes < CHANGED
-        if valid.all():
-            return feature.feed.update(observed.ticks[at])
-        rows = np.flatnonzero(valid)
-        return [int(rows[index]) for index in feature.feed.update(observed.ticks[at][rows])]
 
     @property
     def cold_starts(self) -> int:
@@ -186,7 +181,7 @@ class Features:
         """Goes on from `dump`."""
         features = cls(names, profile, spec)
         features.banked.restore(dumped["banked"])
-        features.ring = Ring.load(dumped["ring"])
+        features.ring = features.banked.fitted(Ring.load(dumped["ring"]))
         parts = zip(features.watched, dumped["feeds"], dumped["watches"], strict=True)
         for (_, feature), feed, watch in parts:
             feature.feed = RankFeed.load(feed)
@@ -198,6 +193,16 @@ def _feature_watch(name: str, profile: FeatureProfile, measure: Measure) -> Feat
     assert not isinstance(profile, UnsupportedProfile)
     assert measure.bins is not None
     return FeatureWatch(name, measure, measure.bins, profile.phi, RankFeed(profile.phi), Watch())
+
+
+def _fired(feature: FeatureWatch, codes: Codes, ranked: Mask | None) -> list[int]:
+    """The rows at which ADWIN fired; `ranked`: those with a rank, None where all have one."""
+    measure = feature.measure
+    if ranked is None:
+        return feature.feed.of_codes(codes, measure.ticks, measure.ranks)
+    rows = np.flatnonzero(ranked)
+    fired = feature.feed.of_codes(codes[rows], measure.ticks, measure.ranks)
+    return [int(rows[index]) for index in fired]
 
 
 def _ticks(observed: Observed, at: int) -> Ints:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detectors.drift.adwin import Adwin
 
 Ints = NDArray[np.int64]
+Codes = NDArray[np.uint8]
 
 TICKS: Final = 1 << 20
 """Ranks are whole numbers of 1/TICKS, so their sums are exact and know no order."""
@@ -24,6 +25,11 @@ def to_ticks(ranks: NDArray[np.float64]) -> Ints:
     """Ranks in [0, 1] as whole numbers of 1/TICKS; NaN as 0."""
     ticks: Ints = np.rint(np.nan_to_num(ranks) * TICKS).astype(np.int64)
     return ticks
+
+
+def boxed(ticks: Ints) -> NDArray[np.object_]:
+    """The ranks of ticks as Python's floats, made once: looking one up is faster than boxing."""
+    return np.array([tick / TICKS for tick in ticks.tolist()], dtype=object)
 
 
 class RankFeed:
@@ -39,10 +45,16 @@ class RankFeed:
         self._sum = 0
         self._held = 0
 
+    def of_codes(self, codes: Codes, ticks: Ints, ranks: NDArray[np.object_]) -> list[int]:
+        """As `update`, for codes of values and the tick of each code, `ranks` being `boxed`."""
+        if self.size == 1:
+            return [change.index for change in self.adwin.take(ranks[codes].tolist())]
+        return self.update(ticks[codes])
+
     def update(self, ticks: Ints) -> list[int]:
         """Takes the next ranks, in ticks, and returns the positions at which ADWIN fired."""
         if self.size == 1:
-            return [change.index for change in self.adwin.update(ticks / TICKS)]
+            return [change.index for change in self.adwin.take((ticks / TICKS).tolist())]
         ends = np.arange(self.size - self._held, len(ticks) + 1, self.size)  # behind each block
         sums = np.concatenate([[0], np.cumsum(ticks)])
         if not len(ends):
@@ -53,7 +65,7 @@ class RankFeed:
         totals[0] += self._sum
         self._sum = int(sums[-1] - sums[ends[-1]])
         self._held = len(ticks) - int(ends[-1])
-        changes = self.adwin.update(totals / (self.size * TICKS))
+        changes = self.adwin.take((totals / (self.size * TICKS)).tolist())
         return [int(ends[change.index]) - 1 for change in changes]
 
     def dump(self) -> dict[str, Any]:

@@ -30,14 +30,15 @@ class Finding:
     """A signal changed, or is back.
 
     Attributes:
-        state: "retracted": revised labels say that it never was.
+        state: "moved": it changed once more while it was not back; "retracted": revised labels
+            say that it never was.
         key: order key of the row that told it.
         ts: event time of that row, ms.
         change_point: event time of the first row of the new level, ms, as estimated.
         summary: one sentence for a person, at most 200 characters.
     """
 
-    state: Literal["changed", "recovered", "retracted"]
+    state: Literal["changed", "moved", "recovered", "retracted"]
     kind: Kind
     signal: str
     key: Key

@@ -220,7 +220,7 @@ class LabelBank:
         return shift_finding(
             moment,
             moved,
-            tests.bank.evidence()[moment.signal],
+            tests.plan.log_c[moment.signal],
             n if n < WEAK_BELOW else None,
             key=key,
             arrival=int(rows.arrival[row]),

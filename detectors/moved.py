@@ -1,8 +1,7 @@
-"""What the bank found, as findings: how far a distribution or a rate moved, and what moved."""
+"""What the bank found, as findings: how far a distribution moved, and what moved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.bank import Rate, Signal
+from detectors.bank import Signal, expected_counts
 from detectors.classes import Key
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.episodes import Moment
@@ -22,7 +21,10 @@ from detectors.findings import (
     number,
     short,
 )
+from detectors.levels import Move
 from detectors.reference import CHANGED, Bins, Codes, NumericProfile
+from detectors.served import ATTRIBUTION, LATENCY
+from detectors.texts import LENGTH, TOKENS
 from driftline.alerts import Contributor, DetectorRef, Kind, Severity, Statistic
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -30,17 +32,16 @@ Ints: TypeAlias = NDArray[np.int64]
 SLIGHT, STRONG = 0.06, 0.25
 """Excess PSI of a normal signal that shifts by a quarter and by half a standard deviation."""
 _CONTRIBUTORS: Final = 3
-_SEVERE_RATE: Final = 0.1
-"""A share of rows amiss beyond the reference's that is critical."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Recent codes of a signal against its reference."""
+    """Recent codes of a signal against its reference; `hours`: of day, where it has such."""
 
     bins: Bins
     signal: Signal
     codes: Codes
+    hours: Ints | None = None
 
     @property
     def n(self) -> int:
@@ -53,10 +54,9 @@ class Moved:
         return np.bincount(self.signal.label_of[self.codes], minlength=len(self.signal.names))
 
     @cached_property
-    def reference(self) -> Ints:
-        """Rows of the reference per label."""
-        whole: Ints = self.signal.counts.sum(axis=0)
-        return whole
+    def reference(self) -> Floats:
+        """Rows of the reference per label, at the hours of the recent rows."""
+        return expected_counts(self.signal.counts, self.hours)
 
     @cached_property
     def excess(self) -> float:
@@ -127,17 +127,37 @@ def _named(label: str) -> str:
 
 def kind_of(signal: str) -> Kind:
     """The kind of alert that a binned signal's change is."""
-    kinds: Mapping[str, Kind] = {"label": "label_drift", "residual": "performance"}
-    return (
-        "feature_drift" if signal.startswith("feature:") else kinds.get(signal, "prediction_drift")
-    )
+    if signal == LATENCY:
+        return "latency"
+    if signal.startswith(ATTRIBUTION):
+        return "attribution_drift"
+    if signal == "label":
+        return "label_drift"
+    if signal == "residual":
+        return "performance"
+    features = ("feature:", LENGTH, TOKENS)
+    return "feature_drift" if signal.startswith(features) else "prediction_drift"
+
+
+def _called(signal: str) -> str:
+    """A signal as a person would call it."""
+    if signal == LATENCY:
+        return "latency in ms"
+    if signal.startswith(ATTRIBUTION):
+        return f"influence of {short(signal.removeprefix(ATTRIBUTION), 50)}"
+    if signal.startswith(LENGTH):
+        return f"length of {short(signal.removeprefix(LENGTH), 50)}"
+    if signal.startswith(TOKENS):
+        return f"share of known words in {short(signal.removeprefix(TOKENS), 50)}"
+    return short(signal.removeprefix("feature:"), 50)
 
 
 def shift_finding(
     moment: Moment,
     moved: Moved,
-    level: tuple[float, float],
+    threshold: float,
     weak: int | None,
+    influence: float | None = None,
     *,
     key: Key,
     arrival: int,
@@ -148,17 +168,15 @@ def shift_finding(
     Args:
         moment: what the bank told.
         moved: the rows that are the evidence.
-        level: (log-evidence, threshold) of the signal now.
+        threshold: log-evidence that opens an episode of the signal.
         weak: rows of its reference, if those are few.
+        influence: the feature's share of all attribution in the reference, if it is known.
         key: order key of the row that told it; `arrival` and `ts` are its times, ms.
         arrival: see `key`.
         ts: see `key`.
     """
     over = moment.state == "closed"
-    evidence, threshold = level
-    if moment.turn is not None:
-        evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
-    name = short(moment.signal.removeprefix("feature:"), 50)
+    name = _called(moment.signal)
     what, before = moved.text()
     if over:
         summary = f"{name} is as in the reference again: {what}, reference {before}"
@@ -167,8 +185,9 @@ def shift_finding(
             f"{name}: {what} since {clock_text(moment.since)}, reference {before}; "
             f"excess PSI {moved.excess:.2f}"
         )
-        if moment.state == "opened":
-            summary += f"; beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
+        summary += sureness(moment)
+    if influence is not None and not over:
+        summary += f"; {influence:.0%} of the influence"
     if weak is not None:
         summary += f"; weak reference ({weak:,} rows)"
     return Finding(
@@ -181,68 +200,75 @@ def shift_finding(
         change_point=moment.since,
         severity="info" if over else moved.severity,
         detector=DetectorRef("srbins", {"log_threshold": round(threshold, 6)}),
-        statistic=Statistic(
-            name="log_evidence",
-            value=evidence,
-            threshold=threshold,
-            baseline=0.0,
-            effect_size=moved.excess,
-            sample_size=moved.n,
-        ),
+        statistic=_statistic(moment, moved),
         histogram=histogram(moved.bins, moved.histogram_codes()),
         contributors=moved.contributors(),
         summary=short(summary, 200),
     )
 
 
-def rate_finding(
-    moment: Moment,
-    rate: Rate,
-    hits: tuple[int, int],
-    level: tuple[float, float],
-    *,
-    key: Key,
-    arrival: int,
-    ts: int,
+def moved_finding(
+    move: Move, to_level: Moved, to_reference: Moved, since: int, *, key: Key, arrival: int, ts: int
 ) -> Finding:
-    """A rate that left its tolerance, or is back; arguments as of `shift_finding`.
+    """A signal that had changed and changed once more.
 
-    `hits`: (rows amiss, rows) of the evidence. It is critical where a tenth of the rows more than
-    in the reference are amiss, which no model was trained for.
+    Args:
+        move: what the bank of its level told.
+        to_level: the rows that are the evidence, against the level.
+        to_reference: the same rows against the pinned reference, which decides severity.
+        since: event time of the first row of the new level, ms.
+        key: as in `shift_finding`, and so are `arrival` and `ts`.
+        arrival: see `key`.
+        ts: see `key`.
     """
-    over = moment.state == "closed"
-    evidence, threshold = level
-    if moment.turn is not None:
-        evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
-    now, before = hits[0] / max(hits[1], 1), rate.hits / max(rate.n, 1)
-    kind, _, feature = moment.signal.partition(":")
-    words = {"missing": "missing", "type_changed": "of another type", "unseen": "never seen before"}
-    what = f"{short(feature, 50)}: {now:.1%} of values {words[kind]}"
-    summary = f"{what}, as in the reference again ({before:.1%})"
-    if not over:
-        summary = (
-            f"{what} since {clock_text(moment.since)}, reference {before:.1%}; "
-            f"beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
-        )
-    low, high = rate.limits
-    severity: Severity = "critical" if now - before >= _SEVERE_RATE else "warning"
+    signal, turn = to_level.signal.name, move.turn
+    what, before = to_level.text()
+    summary = (
+        f"{_called(signal)} moved again: {what} since {clock_text(since)}, before that {before}; "
+        f"excess PSI {to_reference.excess:.2f} to the reference"
+    )
     return Finding(
-        state="recovered" if over else "changed",
-        kind="data_quality",
-        signal=moment.signal,
+        state="moved",
+        kind=kind_of(signal),
+        signal=signal,
         key=key,
         arrival=arrival,
         ts=ts,
-        change_point=moment.since,
-        severity="info" if over else severity,
-        detector=DetectorRef("srbinary", {"log_threshold": round(threshold, 6)}),
+        change_point=since,
+        severity=to_reference.severity,
+        detector=DetectorRef("srbins", {"log_threshold": round(turn.log_threshold, 6)}),
         statistic=Statistic(
-            name="rate",
-            value=now,
-            threshold=low if now < before else high,
-            baseline=before,
-            effect_size=now - before,
-            sample_size=hits[1],
+            name="log_evidence",
+            value=turn.log_evidence,
+            threshold=turn.log_threshold,
+            baseline=0.0,
+            effect_size=to_reference.excess,
+            sample_size=to_reference.n,
         ),
+        histogram=histogram(to_reference.bins, to_reference.histogram_codes()),
+        contributors=to_level.contributors(),
         summary=short(summary, 200),
+    )
+
+
+def sureness(moment: Moment) -> str:
+    """How sure an opening is, in words; what is open is not told again."""
+    if moment.turn is None or moment.state != "opened":
+        return ""
+    evidence, threshold = moment.turn.log_evidence, moment.turn.log_threshold
+    return f"; beyond chance (log evidence {evidence:.0f}, threshold {threshold:.1f})"
+
+
+def _statistic(moment: Moment, moved: Moved) -> Statistic:
+    """What the finding stands on: evidence at a turn, the effect where an open episode grew."""
+    value, threshold = moved.excess, STRONG if moved.excess > STRONG else SLIGHT
+    if moment.turn is not None:
+        value, threshold = moment.turn.log_evidence, moment.turn.log_threshold
+    return Statistic(
+        name="excess_psi" if moment.turn is None else "log_evidence",
+        value=value,
+        threshold=threshold,
+        baseline=0.0,
+        effect_size=moved.excess,
+        sample_size=moved.n,
     )

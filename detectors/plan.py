@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,15 +16,18 @@ from detectors.reference import (
     Bins,
     CategoricalProfile,
     FeatureProfile,
+    HourlyProfile,
     ReferenceProfile,
+    TextProfile,
     UnsupportedProfile,
 )
+from detectors.served import ATTRIBUTION, LATENCY, NEW_FEATURES, influences, served_profiles
+from detectors.signals import MAX_FEATURES
 from detectors.spec import MonitorSpec
+from detectors.texts import LENGTH, TOKENS
 from driftline.rules import iso_ms
 
 ERROR: Final = "error"
-SCORE: Final = "score"
-PREDICTION: Final = "prediction"
 LABEL: Final = "label"
 RESIDUAL: Final = "residual"
 WEAK_BELOW: Final = 5_000
@@ -42,12 +45,18 @@ class Plan:
         rates: 0/1 signals of prediction rows, by kind and feature.
         log_c: threshold by signal name.
         sizes: signal -> rows of its reference.
+        hourly: signal -> its profile by hour of day, where the reference is long enough.
+        influence: signal of a feature -> its share of all attribution in the reference.
+        texts: features of free text.
     """
 
     binned: Mapping[str, BinnedProfile] = field(default_factory=dict)
     rates: tuple[tuple[str, str, Rate], ...] = ()
     log_c: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    hourly: Mapping[str, HourlyProfile] = field(default_factory=dict)
+    influence: Mapping[str, float] = field(default_factory=dict)
+    texts: Mapping[str, TextProfile] = field(default_factory=dict)
 
 
 def feature_signal(feature: str) -> str:
@@ -63,20 +72,29 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     """
     values = {feature_signal(name): profile.features[name] for name in features}
     watched = {name: p for name, each in values.items() if (p := _whole(each, profile.n))}
+    served = served_profiles(profile)
     outputs = {
         name: p
-        for name, each in ((PREDICTION, profile.prediction), (SCORE, profile.score))
-        if each is not None and (p := _whole(each, profile.n))
+        for name, each in served.items()
+        if _is_watched(name, features)
+        and (p := _whole(each, each.n + each.missing if name.startswith(TOKENS) else profile.n))
     }
+    others = [name for name in outputs if name.startswith((ATTRIBUTION, LENGTH, TOKENS))]
+    latency = [name for name in outputs if name == LATENCY]
     rates = tuple(
         rate for name in features for rate in _rates(name, profile.features[name], profile.n)
     )
     label_signals = [signal_of_age(age) for age in ages_of(spec.horizon_ms)]
+    labels = [LABEL, *([RESIDUAL] if profile.task == "regression" else [])]
+    complete = spec.features is None and len(features) < MAX_FEATURES
+    if complete and profile.n >= MIN_REFERENCE:
+        news = Rate(NEW_FEATURES, 0, profile.n, absolute=_TOLERANCE)
+        rates += ((NEW_FEATURES, "", news),)
     families = {
         "performance": [ERROR],
-        "scores": [*sorted(outputs), LABEL, *([RESIDUAL] if profile.task == "regression" else [])],
-        "features": sorted(watched),
-        "operations": [*(rate.name for _, _, rate in rates), *label_signals],
+        "scores": [*sorted(outputs.keys() - {*others, LATENCY}), *labels],
+        "features": sorted([*watched, *others]),
+        "operations": [*latency, *(rate.name for _, _, rate in rates), *label_signals],
     }
     share = weights(families)
     binned = outputs | watched
@@ -88,7 +106,15 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
         )
         for name in share
     }
-    return Plan(binned, rates, log_c, {name: p.n + p.missing for name, p in binned.items()})
+    sizes = {name: p.n + p.missing for name, p in binned.items()}
+    influence = {feature_signal(name): share for name, share in influences(profile).items()}
+    return Plan(binned, rates, log_c, sizes, profile.hourly, influence, profile.texts)
+
+
+def _is_watched(signal: str, features: Sequence[str]) -> bool:
+    """Whether a signal is of a prediction, or of a feature that is watched."""
+    kind, _, feature = signal.partition(":")
+    return f"{kind}:" not in (LENGTH, TOKENS) or feature in features
 
 
 def _whole(profile: FeatureProfile, rows: int) -> BinnedProfile | None:

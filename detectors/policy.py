@@ -75,7 +75,8 @@ def step(state: PolicyState, findings: Sequence[Finding]) -> tuple[PolicyState, 
     """Takes findings in order and returns the state with the alerts to publish.
 
     A change opens an incident; while it is open, another change speaks up only where it is more
-    severe; a recovery resolves it. Each alert is the full state of its incident.
+    severe, or moved on from where the first had led; a recovery resolves it. Each alert is the
+    full state of its incident.
     """
     alerts = []
     for finding in findings:
@@ -91,6 +92,8 @@ def _alert(state: PolicyState, finding: Finding) -> Alert | None:
     subject = state.subject
     mark = fingerprint(subject.model, subject.version, finding.rule, finding.signal)
     last = state.incidents.get(mark)
+    if finding.state == "moved":
+        return None if last is None else _moved(state, last, finding)
     if finding.state != "changed":
         return None if last is None else _ended(state, last, finding)
     _hold(state, mark, finding.detector.name)
@@ -118,6 +121,23 @@ def _alert(state: PolicyState, finding: Finding) -> Alert | None:
     else:
         return None
     state.incidents[mark] = alert
+    return alert
+
+
+def _moved(state: PolicyState, last: Alert, finding: Finding) -> Alert:
+    """The incident goes on elsewhere: said again, and as severe as it ever was."""
+    started, revision = last.order
+    worse = _RANK[finding.severity] > _RANK[last.severity]
+    alert = _told(
+        state,
+        last.fingerprint,
+        finding,
+        started=started,
+        revision=revision + 1,
+        severity=finding.severity if worse else last.severity,
+        reason="escalated" if worse else "updated",
+    )
+    state.incidents[last.fingerprint] = alert
     return alert
 
 

@@ -67,7 +67,7 @@ def categorical(
         once=sum(1 for _, n in seen if n == 1),
     )
     scale = Bins(profile)
-    return _with_phi(profile, _indicators(scale.of_texts(values, codes), scale.counts))
+    return _with_phi(profile, indicators(scale.of_texts(values, codes), scale.counts))
 
 
 def error_reference(errors: Floats, residuals: Floats | None = None) -> ErrorReference:
@@ -100,7 +100,8 @@ def _with_phi(profile: P, scores: Floats) -> P:
     return replace(profile, phi=factor, phi_block=block)
 
 
-def _indicators(codes: Codes, counts: NDArray[np.int64]) -> Floats:
+def indicators(codes: Codes, counts: NDArray[np.int64]) -> Floats:
+    """1 where a row has a code, else 0: a column per common code, shape (n, k)."""
     common = np.flatnonzero(counts >= _LEAST_SHARE * max(len(codes), 1))
-    indicators: Floats = (codes[:, None] == common[None, :]).astype(np.float64)
-    return indicators
+    found: Floats = (codes[:, None] == common[None, :]).astype(np.float64)
+    return found

@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from detectors.spec import Task
 from driftline.errors import CheckpointError, UnknownVersion
 
-FORMAT = 1
+FORMAT: Final = 2
+_READ: Final = (1, 2)
+_SINCE_2: Final = ("attributions", "attributions_beyond", "hourly", "latency", "texts")
+"""Parts that profiles of format 1 do not have, nor their hashes."""
 MISSING: Final = 255
 """Code of a row without the feature."""
 CHANGED: Final = 254
@@ -105,10 +108,43 @@ class CalibrationProfile(Struct, frozen=True, kw_only=True):
     order: tuple[float, ...]
 
 
+class AttributionProfile(Struct, frozen=True, kw_only=True):
+    """Attributions of one feature as served; `weight`: mean of their absolute values."""
+
+    values: NumericProfile
+    weight: float
+
+
+class TextProfile(Struct, frozen=True, kw_only=True):
+    """A feature of free text: its length, and the share of tokens that were known before.
+
+    `known`: base64 of 65,536 bits, those of the hashes of known tokens.
+    """
+
+    length: NumericProfile
+    tokens: NumericProfile | None = None
+    known: str = ""
+
+
+class HourlyProfile(Struct, frozen=True, kw_only=True):
+    """A signal by hour of day (UTC), where the reference is long enough to have one.
+
+    `counts`: 24 rows; in each, reference rows per code of `Bins`, then those without a value.
+    `phi`: serial correlation that the hours do not explain.
+    """
+
+    counts: tuple[tuple[int, ...], ...]
+    phi: float = 1.0
+    phi_block: int = 0
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True):
     """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time.
 
     `label` and `residual` (prediction - label of a regression): of rows that had a label.
+    `attributions`: by feature, of the 50 that weigh most; `attributions_beyond`: how many more had
+    some. `texts`: features of free text. `hourly`: by signal, as alerts name it; empty where the
+    reference is short.
     """
 
     format: int = FORMAT
@@ -128,11 +164,18 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     calibration: CalibrationProfile | None = None
     label: BinnedProfile | None = None
     residual: NumericProfile | None = None
+    latency: NumericProfile | None = None
+    attributions: dict[str, AttributionProfile] = {}
+    attributions_beyond: int = 0
+    texts: dict[str, TextProfile] = {}
+    hourly: dict[str, HourlyProfile] = {}
     hash: str = ""
 
     def sealed(self) -> ReferenceProfile:
         """The profile with its hash."""
-        bare = msgspec.structs.replace(self, hash="")
+        bare = msgspec.to_builtins(msgspec.structs.replace(self, hash=""))
+        if self.format == 1:
+            bare = {name: part for name, part in bare.items() if name not in _SINCE_2}
         digest = sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
         return msgspec.structs.replace(self, hash=digest)
 
@@ -149,7 +192,7 @@ def from_json(content: bytes) -> ReferenceProfile:
     """
     try:
         found = msgspec.json.decode(content)
-        if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
+        if isinstance(found, dict) and found.get("format", FORMAT) not in _READ:
             raise UnknownVersion(found["format"], "reference profile")
         profile = msgspec.convert(found, ReferenceProfile)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -171,7 +214,7 @@ class Bins:
         self.profile = profile
         if isinstance(profile, NumericProfile):
             below = nextafter(profile.low, -inf)  # NumPy's warns at the end of float64
-            self._bounds = np.array([below, *profile.edges])
+            self.bounds = np.array([below, *profile.edges])
             self.counts = np.array([0, *profile.counts, 0], dtype=np.int64)
         else:
             self._index = {value: code for code, value in enumerate(profile.values)}
@@ -197,7 +240,7 @@ class Bins:
 
     def of_numbers(self, values: NDArray[np.float64]) -> Codes:
         """Codes of numbers."""
-        return np.searchsorted(self._bounds, values, "left").astype(np.uint8)
+        return np.searchsorted(self.bounds, values, "left").astype(np.uint8)
 
     def of_texts(self, values: Sequence[str], codes: NDArray[Any]) -> Codes:
         """Codes of a text column: its dictionary and the index of each row into it."""

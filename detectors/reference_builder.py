@@ -32,8 +32,11 @@ from detectors.reference import (
     UnsupportedProfile,
 )
 from detectors.scoring import Outcomes, of_classes, of_numbers
+from detectors.seasons import hourly_profiles
+from detectors.served import attribution_profiles, latency_profile
 from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
+from detectors.texts import text_profiles
 from driftline.rules import rfc3339
 from driftline.subject import Subject
 
@@ -98,7 +101,9 @@ def profile_of(
     """The sealed profile of prediction rows whose task and features are settled."""
     ts = predictions.ints("ts")
     ordered = predictions.take(np.argsort(ts, kind="stable"))
-    return ReferenceProfile(
+    profiles = {name: _feature(name, ordered) for name in sorted(features)}
+    attributions, beyond = attribution_profiles(ordered)
+    profile = ReferenceProfile(
         model=subject.model,
         version=subject.version,
         origin=origin,
@@ -108,11 +113,17 @@ def profile_of(
         task=decision.task,
         positive=decision.positive,
         classes=decision.classes,
-        features={name: _feature(name, ordered) for name in sorted(features)},
+        features=profiles,
         prediction=_prediction(ordered, decision, spec),
         score=_score(ordered, decision, spec),
         error=error,
-    ).sealed()
+        latency=latency_profile(ordered),
+        attributions=attributions,
+        attributions_beyond=beyond,
+        texts=text_profiles(ordered, profiles),
+    )
+    hourly = hourly_profiles(profile, ordered, decision, aliases_of(spec.classes))
+    return msgspec.structs.replace(profile, hourly=hourly).sealed()
 
 
 def _feature(name: str, rows: Frame) -> FeatureProfile:

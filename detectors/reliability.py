@@ -43,9 +43,12 @@ class Reliability:
     counts: Ints = field(default_factory=_zeros)
     """Shape (bins, 2): rows, hits."""
     sums: list[int] = field(default_factory=_sums)
+    _curve: Curve | None = None
+    """Of these counts, once somebody asked."""
 
     def add(self, probability: Floats, hit: NDArray[np.bool_], sign: Ints) -> None:
         """Counts rows (sign 1) or takes them out (sign -1); probabilities in [0, 1]."""
+        self._curve = None
         at = np.searchsorted(_EDGES, probability)
         for column, weight in enumerate((sign, sign * hit)):
             counts = np.bincount(at, weights=weight, minlength=BINS)
@@ -59,8 +62,19 @@ class Reliability:
 
     def merge(self, other: Reliability) -> None:
         """Adds the counts of another."""
+        self._curve = None
         self.counts += other.counts
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+
+    def curve(self) -> Curve:
+        """The reliability curve; see `curve`."""
+        if self._curve is None:
+            rows, hits = self.counts[:, 0], self.counts[:, 1]
+            held = rows > 0
+            sums = np.array([total / (1 << _UNIT_BITS) for total in self.sums])
+            rows = rows[held]
+            self._curve = Curve(rows, sums[held] / rows, hits[held] / rows)
+        return self._curve
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Reliability) and self.dump() == other.dump()
@@ -98,10 +112,7 @@ class Curve:
 
 def curve(reliability: Reliability) -> Curve:
     """The reliability curve, for display and for the errors below."""
-    rows, hits = reliability.counts[:, 0], reliability.counts[:, 1]
-    held = rows > 0
-    sums = np.array([total / (1 << _UNIT_BITS) for total in reliability.sums])
-    return Curve(rows[held], sums[held] / rows[held], hits[held] / rows[held])
+    return reliability.curve()
 
 
 def expected_error(reliability: Reliability) -> Estimate:

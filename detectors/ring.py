@@ -42,14 +42,27 @@ class Ring:
 
     def dump(self) -> dict[str, Any]:
         """As builtins."""
-        columns = {name: dump_array(column) for name, column in self.columns.items()}
+        columns = {name: _dump(column) for name, column in self.columns.items()}
         return {"capacity": self.capacity, "columns": columns, "total": self.total}
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`."""
-        columns = {name: load_array(column) for name, column in dumped["columns"].items()}
+        columns = {name: _load(column) for name, column in dumped["columns"].items()}
         return cls(dumped["capacity"], columns, dumped["total"])
+
+
+def _dump(column: NDArray[Any]) -> Any:
+    """A column; of a matrix each row by itself, since a signal's codes are few."""
+    if column.ndim == 1 or not len(column):
+        return dump_array(column)
+    return [dump_array(row) for row in column]
+
+
+def _load(dumped: Any) -> NDArray[Any]:
+    if isinstance(dumped, list):
+        return np.stack([load_array(row) for row in dumped])
+    return load_array(dumped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,19 @@ class ScoreCounts:
         if known.all():
             return
         new = ~known
-        self.keys = np.insert(self.keys, at[new], keys[new])
-        self.counts = np.insert(self.counts, at[new], counts[new], axis=0)
+        merged = np.concatenate([self.keys, keys[new]])
+        order = np.argsort(merged, kind="stable")  # two rising runs: no more than a merge
+        self.keys = merged[order]
+        self.counts = np.concatenate([self.counts, counts[new]])[order]
         self._fit()
 
     def _fit(self) -> None:
-        while len(self.keys) > self.cap:
-            self._coarsen(self.level + 1)
+        if len(self.keys) <= self.cap:
+            return
+        # Two neighbours share a bin once all bits they differ in are lost: as many as it takes.
+        apart = self.keys[1:] ^ self.keys[:-1]
+        first_over = int(np.partition(apart, -self.cap)[-self.cap])
+        self._coarsen(self.level + first_over.bit_length())
 
     def _coarsen(self, level: int) -> None:
         keys = self.keys >> (level - self.level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.feed import to_ticks
+from detectors.binning import MOST_BOUNDS, NumberBins
+from detectors.feed import boxed, to_ticks
 from detectors.frame import Column, Frame
 from detectors.reference import (
     CHANGED,
@@ -56,6 +57,7 @@ class Roster:
     """
 
     wanted: Collection[str] | None = None
+    prefixes: Collection[str] = PREFIXES
     names: list[str] = field(default_factory=list)
     since: list[int] = field(default_factory=list)
     index: dict[str, int] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class Roster:
         """Features that are not on the roster and have a value here, with the rows that do."""
         found: dict[str, NDArray[np.bool_]] = {}
         for key, column in frame.columns.items():
-            if key[:2] not in PREFIXES or key[2:] in self.index:
+            if key[:2] not in self.prefixes or key[2:] in self.index:
                 continue
             name = key[2:]
             if self.wanted is not None and name not in self.wanted:
@@ -141,7 +143,7 @@ def present(frame: Frame, roster: Roster) -> NDArray[np.bool_]:
 class Measure:
     """One feature's profile as a measure of its columns: codes and ranks."""
 
-    __slots__ = ("bins", "key", "others", "ticks")
+    __slots__ = ("bins", "key", "others", "ranks", "ticks")
 
     def __init__(self, name: str, profile: FeatureProfile) -> None:
         kind = kind_of(profile)
@@ -150,6 +152,15 @@ class Measure:
         self.others = tuple(other + name for other in PREFIXES if other != prefix)
         self.bins = None if isinstance(profile, UnsupportedProfile) else Bins(profile)
         self.ticks = np.zeros(256, np.int64) if self.bins is None else to_ticks(self.bins.ranks)
+        self.ranks = boxed(self.ticks[: 1 if self.bins is None else len(self.bins.counts)])
+
+    @property
+    def bounds(self) -> Floats | None:
+        """Of a number, those a value is compared with to find its code, where they are few."""
+        if self.bins is None or not isinstance(self.bins.profile, NumericProfile):
+            return None
+        bounds = self.bins.bounds
+        return bounds if len(bounds) <= MOST_BOUNDS else None
 
     def codes(self, columns: Mapping[str, Column], n: int) -> Codes:
         """The code of each of n rows, shape (n,)."""
@@ -184,13 +195,40 @@ def kind_of(profile: FeatureProfile) -> str:
     return profile.type
 
 
-def observe(frame: Frame, measures: list[Measure]) -> Observed:
+class Measures:
+    """The measures of all features of a subject, in the order of its roster."""
+
+    def __init__(self, names: Sequence[str], profiles: Mapping[str, FeatureProfile]) -> None:
+        self.each = [Measure(name, profiles[name]) for name in names]
+        bounds = [measure.bounds for measure in self.each]
+        numeric = [at for at, found in enumerate(bounds) if found is not None]
+        self._place = {at: place for place, at in enumerate(numeric)}
+        self._bins = NumberBins([found for found in bounds if found is not None])
+
+    def __getitem__(self, at: int) -> Measure:
+        return self.each[at]
+
+    def codes(self, frame: Frame) -> Codes:
+        """The code of each row and feature, shape (F, n)."""
+        codes = np.empty((len(self.each), frame.n), dtype=np.uint8)
+        whole, data = [], []
+        for at, measure in enumerate(self.each):
+            column = frame.columns.get(measure.key)
+            if column is not None and column.valid is None and at in self._place:
+                whole.append(at)
+                data.append(column.data)
+            else:
+                codes[at] = measure.codes(frame.columns, frame.n)
+        self._bins.fill(codes, whole, [self._place[at] for at in whole], data)
+        return codes
+
+
+def observe(frame: Frame, measures: Measures) -> Observed:
     """The features of prediction rows; `measures` in the order of the roster."""
-    codes = np.empty((len(measures), frame.n), dtype=np.uint8)
-    ticks = np.empty((len(measures), frame.n), dtype=np.int64)
-    for at, measure in enumerate(measures):
-        codes[at] = measure.codes(frame.columns, frame.n)
-        ticks[at] = measure.ticks[codes[at]]
+    codes = measures.codes(frame)
+    ticks = np.empty(codes.shape, dtype=np.int64)
+    for at, measure in enumerate(measures.each):
+        np.take(measure.ticks, codes[at], out=ticks[at])
     return Observed(codes != MISSING, codes, ticks)
 
 

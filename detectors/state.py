@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,13 +23,15 @@ from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
 from detectors.label_bank import LabelBank
 from detectors.label_times import LabelTimes
+from detectors.measured import measure
 from detectors.policy import PolicyState
 from detectors.recent import Recent
 from detectors.reference import ReferenceProfile
 from detectors.registry import METRICS, AnyMetric, metrics_of
+from detectors.served import ATTRIBUTION_COLUMN, SCORE
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
-from detectors.summary import estimates, measure, numbers
+from detectors.summary import estimates, numbers
 from detectors.tallies import Tally, load_tally
 from detectors.thresholds import Thresholds
 from detectors.volume import Volume
@@ -39,7 +42,6 @@ from driftline.subject import Subject
 
 SCHEMA: Final = 1
 COUNTERS: Final = ("predictions", "joined", "late_predictions", "late_outcomes", "unknown_class")
-SCORE: Final = "score"
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class Learning:
     outcomes: list[Frame] = field(default_factory=list)
     last: Key = ()
     """Order key of the last row."""
+    attributions: Roster = field(default_factory=partial(Roster, None, (ATTRIBUTION_COLUMN,)))
+    """Features with attributions, as they were met: no more are kept than features are."""
 
     @property
     def n(self) -> int:
@@ -308,12 +312,16 @@ def _dump_learning(learning: Learning) -> dict[str, Any]:
         "rows": [encode_frame(frame) for frame in learning.rows],
         "outcomes": [encode_frame(frame) for frame in learning.outcomes],
         "last": list(learning.last),
+        "attributions": learning.attributions.dump(),
     }
 
 
 def _load_learning(dumped: Mapping[str, Any]) -> Learning:
-    return Learning(
+    learning = Learning(
         [decode_frame(frame) for frame in dumped["rows"]],
         [decode_frame(frame) for frame in dumped["outcomes"]],
         tuple(dumped["last"]),
     )
+    if "attributions" in dumped:
+        learning.attributions.restore(dumped["attributions"])
+    return learning

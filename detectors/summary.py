@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -13,17 +13,18 @@ from detectors.api import Value
 from detectors.cells import CellCounts
 from detectors.classes import ClassTable, Decision
 from detectors.decompose import CellErrors, Split, split
-from detectors.estimate import Estimate, undefined
+from detectors.estimate import Estimate
 from detectors.estimated import Calibration, surprise
 from detectors.expectation import Expectation
 from detectors.feed import TICKS
+from detectors.measured import measure
+from detectors.percentiles import percentiles
 from detectors.performance.confusion import PAIR_SHIFT, view
-from detectors.performance.deviations import Deviations
 from detectors.quality.missing import missing_rate
 from detectors.registry import AnyMetric, metrics_of
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec
-from detectors.tallies import TOTAL_CAP, ClassTally, NumberTally, Tally
+from detectors.tallies import ClassTally
 from detectors.window import Window
 from driftline.alerts import CameTrue, ErrorSplit, Estimated, LabelCoverage, WindowSummary
 from driftline.alerts import Confusion as ConfusionRecord
@@ -33,53 +34,6 @@ from driftline.subject import Subject
 COVERED: Final = 0.9
 """Share of the final coverage at which a window's labels stop being provisional."""
 _SHOWN: Final = 30  # predictions a cell needs for its coverage to be quoted
-_ONE_SCORE: Final = "one score a row, but more than two classes: `scores` needs one for each class"
-
-
-def measure(
-    tally: Tally | None,
-    decision: Decision,
-    table: ClassTable,
-    metrics: Sequence[AnyMetric],
-    scores_of: str | None,
-) -> dict[str, Value]:
-    """Every one of the metrics with its value or the reason it has none.
-
-    Args:
-        tally: what outcomes added up; None: there are none.
-        decision: task and positive class.
-        table: the subject's classes.
-        metrics: of the task.
-        scores_of: the class that scores are probabilities of, if it is one.
-    """
-    if decision.task == "regression":
-        sums = tally.deviations if isinstance(tally, NumberTally) else Deviations()
-        return {m.name: _measured(m, sums) for m in metrics if m.of == "deviations"}
-    counted = tally if isinstance(tally, ClassTally) else ClassTally.empty(TOTAL_CAP)
-    matrix = view(counted.confusion, table.names, decision.positive)
-    values: dict[str, Value] = {}
-    for metric in metrics:
-        if metric.of == "matrix":
-            values[metric.name] = _measured(metric, matrix)
-        elif metric.of == "scores" and decision.task == "multiclass" and scores_of is not None:
-            values[metric.name] = undefined(_ONE_SCORE)
-        elif metric.of == "scores":
-            values[metric.name] = _measured(metric, counted.scores)
-    return values
-
-
-def _measured(metric: AnyMetric, base: object) -> Value:
-    """The metric's value; a label revised without having been counted makes no monitor fall.
-
-    (That can be where outcomes over the cap were left out while they waited for the task.)
-    """
-    try:
-        with np.errstate(
-            divide="raise", invalid="raise", over="raise"
-        ):  # as Python's own floats do
-            return metric.measure(base)
-    except (ArithmeticError, ValueError) as error:
-        return undefined(f"the counts do not fit together: {error}")
 
 
 def estimates(
@@ -114,10 +68,12 @@ def summarise(
     tally = window.tally
     if decision is not None:
         metrics = metrics_of(spec, decision.task, catalog)
-        values = measure(tally, decision, table, metrics, scores_of)
-        if isinstance(tally, ClassTally) and tally.n:
+        matrix = None
+        if isinstance(tally, ClassTally):
             matrix = view(tally.confusion, table.names, decision.positive)
-            confusion = ConfusionRecord(list(matrix.classes), matrix.matrix)
+            if tally.n:
+                confusion = ConfusionRecord(list(matrix.classes), matrix.matrix)
+        values = measure(tally, decision, table, metrics, scores_of, matrix=matrix)
     calibration = None if expectation is None else expectation.at(at)
     guesses, came_true, parts = _expected(window, calibration, scores_of)
     return WindowSummary(
@@ -241,6 +197,9 @@ def _signals(
         shown = sorted((table.names[code], n) for code, n in window.classes.items())
         if shown:
             signals["prediction"] = {f"class:{name}": float(n) for name, n in shown}
+    served = int(window.latency.sum())
+    if served:
+        signals["latency"] = {"n": float(served), **percentiles(window.latency)}
     for detector, found in sorted(window.detections.items()):
         for signal, n in sorted(found.items()):
             signals.setdefault(signal, {})[detector] = float(n)

@@ -135,7 +135,9 @@ class ClassTally:
         if not self._waiting:
             return
         scores = [e.scores for e in self._waiting if e.scores is not None and len(e.scores.row)]
-        if scores:
+        if len(scores) == 1:
+            self._scores.add(scores[0])
+        elif scores:
             names = ("row", "sign", "probability", "hit", "loss", "square", "rank")
             self._scores.add(
                 ScoreEntries(*(np.concatenate([getattr(s, n) for s in scores]) for n in names))
@@ -197,7 +199,9 @@ class NumberTally:
 
     def _settle(self) -> None:
         waiting = [e for e in self._waiting if len(e.row)]
-        if waiting:
+        if len(waiting) == 1:
+            self._deviations.add(waiting[0])
+        elif waiting:
             names = ("row", "sign", "residual", "label")
             self._deviations.add(
                 DeviationEntries(*(np.concatenate([getattr(e, n) for e in waiting]) for n in names))

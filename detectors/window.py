@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays import dump_array, load_array
 from detectors.classes import NONE
+from detectors.percentiles import counts_of
 from detectors.reference import CHANGED
 from detectors.scoring import Outcomes
 from detectors.signals import Observed
@@ -25,7 +26,8 @@ class PredictionRows:
 
     `classes`: class code of each, None while undecided and for regressions. `observed`: features
     by number of the roster; while there is no reference all codes and ticks are empty. `cells`:
-    cell of score and prediction, of a grid of `grid` cells; None where there is none.
+    cell of score and prediction, of a grid of `grid` cells; None where there is none. `latency`:
+    its bucket; None where no row has one.
     """
 
     ts: Ints
@@ -34,6 +36,7 @@ class PredictionRows:
     observed: Observed
     cells: Ints | None = None
     grid: int = 0
+    latency: Ints | None = None
 
 
 def _nothing() -> Ints:
@@ -59,6 +62,8 @@ class Window:
     ticks: Ints = field(default_factory=_nothing)
     expected: Ints = field(default_factory=_nothing)
     """Predictions by cell."""
+    latency: Ints = field(default_factory=_nothing)
+    """Predictions by bucket of their latency."""
     outcomes: int = 0
     revisions: int = 0
     tally: Tally | None = None
@@ -77,6 +82,8 @@ class Window:
             self.expected = _grown(
                 self.expected, np.bincount(rows.cells[which], minlength=rows.grid)
             )
+        if rows.latency is not None:
+            self.latency = _grown(self.latency, counts_of(rows.latency[which]))
         span = slice(which[0], which[-1] + 1) if _consecutive(which) else which
         seen = rows.observed
         self.present = _grown(self.present, np.count_nonzero(seen.present[:, span], axis=1))
@@ -115,6 +122,9 @@ class Window:
             "ranked": dump_array(self.ranked),
             "ticks": dump_array(self.ticks),
             "expected": dump_array(self.expected),
+            "latency": [
+                [at, int(self.latency[at])] for at in np.flatnonzero(self.latency).tolist()
+            ],
             "outcomes": self.outcomes,
             "revisions": self.revisions,
             "tally": None if tally is None else tally.dump(),
@@ -132,6 +142,8 @@ class Window:
         window.ranked = load_array(dumped["ranked"])
         window.ticks = load_array(dumped["ticks"])
         window.expected = load_array(dumped["expected"])
+        for bucket, n in dumped.get("latency", []):
+            window.latency = _grown(window.latency, np.bincount([bucket]) * n)
         window.outcomes, window.revisions = dumped["outcomes"], dumped["revisions"]
         window.tally = load_tally(dumped["tally"])
         window.detections = {d: dict(signals) for d, signals in dumped["detections"].items()}

@@ -254,11 +254,7 @@ class _Batch:
             first = _Cursor(rows.ts // size * size, rows.arrival)
         if outcomes is not None:
             second = _Cursor(outcomes.ts // size * size, outcomes.arrival)
-            again = np.stack([second.starts, second.arrival], axis=1)
-            closed = again[second.arrival >= second.starts + size + windows.lateness]
-            hour = (closed[:, 1] - closed[:, 0] - size - windows.lateness) // REPUBLISH_MS
-            _, firsts = np.unique(np.stack([closed[:, 0], hour], axis=1), axis=0, return_index=True)
-            changes |= {(int(start), int(arrival)) for start, arrival in closed[firsts]}
+            changes |= _after_close(second, size + windows.lateness)
         ends = [int(c.arrival[-1]) for c in (first, second) if len(c.arrival)]
         return cls(
             rows,
@@ -266,7 +262,28 @@ class _Batch:
             list(detections),
             first,
             second,
-            np.unique(first.starts).tolist(),
+            _distinct(first.starts),
             sorted(changes),
             max(ends, default=0),
         )
+
+
+def _after_close(outcomes: _Cursor, closes_after: int) -> set[tuple[int, int]]:
+    """(window, arrival) of the first outcome in each hour after the window's close."""
+    since = outcomes.arrival - outcomes.starts - closes_after
+    closed = np.flatnonzero(since >= 0)
+    firsts: dict[tuple[int, int], int] = {}
+    if len(closed):
+        hours = (since[closed] // REPUBLISH_MS).tolist()
+        starts, arrivals = outcomes.starts[closed].tolist(), outcomes.arrival[closed].tolist()
+        for start, hour, arrival in zip(starts, hours, arrivals, strict=True):
+            firsts.setdefault((start, hour), arrival)
+    return {(start, arrival) for (start, _), arrival in firsts.items()}
+
+
+def _distinct(values: Ints) -> list[int]:
+    """The values, rising, each once."""
+    if len(values) and (values == values[0]).all():
+        return [int(values[0])]
+    found: list[int] = np.unique(values).tolist()
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
+from math import isfinite
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -229,6 +230,9 @@ class WindowSummary(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Finite or absent."""
+        named = (self.metrics, self.errors, *self.signals.values())
+        if all(isfinite(sum(values.values())) for values in named):
+            return  # as nearly always; a copy of each would cost more than all else
         force_setattr(self, "metrics", finite_values(self.metrics))
         force_setattr(self, "errors", finite_values(self.errors))
         signals = {name: finite_values(values) for name, values in self.signals.items()}

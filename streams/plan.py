@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,10 +18,12 @@ from detectors import engine
 from detectors.bank.budget import TICK, expected_per_week, tick_size
 from detectors.label_ages import ages_of, signal_of_age
 from detectors.memory_pending import MAX_ENTRIES
+from detectors.moved import kind_of
 from detectors.plan import ERROR, LABEL, RESIDUAL, Plan, plan_of
 from detectors.reference import ReferenceProfile
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
+from detectors.texts import LENGTH, TOKENS
 from driftline.errors import UsageError
 from driftline.rules import iso_ms
 from driftline.subject import Subject
@@ -137,14 +140,18 @@ def _families(split: Plan, spec: MonitorSpec) -> dict[str, int]:
     rates: dict[str, int] = {}
     for kind, _, _ in split.rates:
         rates[kind] = rates.get(kind, 0) + 1
-    features = sum(name.startswith("feature:") for name in split.binned)
+    texts = sum(name.startswith((LENGTH, TOKENS)) for name in split.binned)
+    kinds = Counter(kind_of(name) for name in split.binned)
     families = {
         "error": int(ERROR in split.log_c),
         "labels and residuals": sum(name in split.log_c for name in (LABEL, RESIDUAL)),
         "label delay": sum(signal_of_age(age) in split.log_c for age in ages_of(spec.horizon_ms)),
         "volume": 1,
-        "prediction and score": len(split.binned) - features,
-        "feature values": features,
+        "prediction and score": kinds["prediction_drift"],
+        "feature values": kinds["feature_drift"] - texts,
+        "texts": texts,
+        "attributions": kinds["attribution_drift"],
+        "latency": kinds["latency"],
         **{kind.replace("_", " "): n for kind, n in rates.items()},
         "thresholds": len(spec.thresholds),
     }

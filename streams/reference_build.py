@@ -77,7 +77,7 @@ def build_profile(
         raise UsageError("the table has no predictions; say `task:` in a monitor file (--config)")
     profile = reference_builder.build(subject, rows, spec, origin="build")
     if tables.without_time:
-        profile = replace(profile, start=None, end=None).sealed()
+        profile = replace(profile, start=None, end=None, hourly={}).sealed()
     return profile, counts
 
 
@@ -90,6 +90,10 @@ def describe(profile: ReferenceProfile) -> dict[str, Any]:  # Any: a JSON object
         "task": profile.task,
         "positive": profile.positive,
         "features": len(profile.features),
+        "latency": profile.latency is not None,
+        "attributions": len(profile.attributions),
+        "attributions_beyond": profile.attributions_beyond,
+        "hourly": bool(profile.hourly),
         "error": None if profile.error is None else profile.error.mean,
         "weak": dict(weak(profile)),
         "hash": profile.hash,

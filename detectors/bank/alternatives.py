@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import Final, TypeAlias
 
@@ -57,13 +58,14 @@ def bets(signal: Signal) -> Bets:
     groups = _groups(signal)
     names = [name for _, group in groups for name, _ in group]
     prior = [share / len(group) for share, group in groups for _ in group]
-    p = signal.shares
-    columns = [
-        np.zeros_like(p) if factor is None else _evidence(p, factor, signal)
-        for _, group in groups
-        for _, factor in group
-    ]
-    return Bets(tuple(names), np.array(prior), np.stack(columns, axis=2))
+    factors = [factor for _, group in groups for _, factor in group]
+    fixed = [at for at, factor in enumerate(factors) if factor is not None]
+    h, k = signal.counts.shape
+    evidence = np.zeros((h, k, len(factors)))
+    if fixed:
+        whole = np.stack([factor for factor in factors if factor is not None])
+        evidence[:, :, fixed] = _evidence(signal.shares, whole, signal).transpose(1, 2, 0)
+    return Bets(tuple(names), np.array(prior), evidence)
 
 
 def radius(effective_n: float) -> float:
@@ -73,8 +75,13 @@ def radius(effective_n: float) -> float:
 
 def adaptive_radius(labels: int, effective_n: float) -> float:
     """Radius for a bet that may point anywhere: the chi-squared distance of a whole sample."""
-    quantile = float(chi2.isf(ADAPTIVE_LEVEL, max(labels - 1, 1)))
-    return max(LEAST_EFFECT, sqrt(quantile / effective_n))
+    return max(LEAST_EFFECT, sqrt(_quantile(max(labels - 1, 1)) / effective_n))
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    """Chi-squared that a sample exceeds with chance `ADAPTIVE_LEVEL`."""
+    return float(chi2.isf(ADAPTIVE_LEVEL, freedom))
 
 
 def adaptive(p: Floats, recent: Floats, expected: Floats, ball: Floats, phi: Floats) -> Floats:
@@ -132,13 +139,14 @@ def _times(k: int, at: int, factor: float) -> Floats:
     return factors
 
 
-def _evidence(p: Floats, factor: Floats, signal: Signal) -> Floats:
-    """Nats per label and hour, shape (H, K).
+def _evidence(p: Floats, factors: Floats, signal: Signal) -> Floats:
+    """Nats per bet, hour and label, shape (A, H, K), of factors by bet and label.
 
     The penalty is Cauchy and Schwarz': E_P[q/p] <= 1 + r sd_p(q/p) for every law P whose
     chi-squared distance from p is at most r^2.
     """
-    ratio = factor[None, :] / (p * factor).sum(axis=1, keepdims=True)
-    spread = np.sqrt((p * (ratio - 1) ** 2).sum(axis=1, keepdims=True))
+    by_hour = factors[:, None, :]
+    ratio = by_hour / (p * by_hour).sum(axis=2, keepdims=True)
+    spread = np.sqrt((p * (ratio - 1) ** 2).sum(axis=2, keepdims=True))
     penalty = np.log1p(radius(signal.effective_n) * spread)
     return floored((np.log(ratio) - penalty) / signal.phi)

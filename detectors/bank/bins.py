@@ -55,7 +55,7 @@ class Bank:
             Block(part, [log_c[signal.name] for signal in part], self.tick, gate)
             for part in _blocks(signals)
         ]
-        self._needs_hours = any(len(signal.counts) > 1 for signal in signals)
+        self.needs_hours = any(len(signal.counts) > 1 for signal in signals)
 
     @property
     def held(self) -> int:
@@ -73,7 +73,7 @@ class Bank:
             fresh: how many columns are new.
             hours: hour of day (UTC) of each column; needed where a signal has hourly profiles.
         """
-        if self._needs_hours and hours is None:
+        if self.needs_hours and hours is None:
             raise ValueError("signals with hourly profiles need the hour of each row")
         begin = self.rows
         self.rows += fresh

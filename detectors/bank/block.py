@@ -18,6 +18,7 @@ from detectors.bank.alternatives import adaptive, adaptive_radius, bets
 from detectors.bank.evidence import Evidence
 from detectors.bank.labels import Ints, Signal
 from detectors.bank.life import FEWEST, WINDOW, Effect, Judge, Life, Turn
+from detectors.bank.season import expected_counts
 from detectors.distances import PSEUDO_COUNT, excess_psi
 from detectors.reference import Codes
 
@@ -25,8 +26,6 @@ REFRESH: Final = 8
 """Ticks between two turns of the adaptive bet."""
 HALF_LIFE: Final = 64
 """Ticks in which what it learned loses half its weight."""
-_LEAPERS = 64
-"""Signals up to which ticks at once are faster than one by one; beyond, they outgrow the cache."""
 _KEEP = 0.5 ** (REFRESH / HALF_LIFE)
 
 Hours: TypeAlias = NDArray[np.int64]
@@ -67,7 +66,6 @@ class Block:
         self._expected = self._recent if h > 1 else np.zeros((j, 0), np.float32)
         self._group = np.zeros((j, k), np.uint16)
         self._group_hours = np.zeros(h, np.int64)
-        self._leaps = j <= _LEAPERS
         self._turn_adaptive()
 
     def step(self, held: Codes, hours: Hours | None, rows: tuple[int, int], end: int) -> list[Turn]:
@@ -90,12 +88,17 @@ class Block:
             of_hour = None if hours is None else hours[start - first : until - first]
             increments = self._count(codes, of_hour, (until - start) // self.size)
             last = until // self.size
-            if not self._leaps or self.life.any_open or not self.evidence.leap(increments, last):
+            if not self._leap(increments, last):
                 turns += self._walk(increments, last, judge)
             if until % group == 0:
                 self._learn(group)
             start = until
         return turns
+
+    def _leap(self, increments: Floats, last: int) -> bool:
+        if self.life.any_open or not self.evidence.leaps:
+            return False
+        return self.evidence.leap(increments, last)
 
     def _walk(self, increments: Floats, last: int, judge: Judge) -> list[Turn]:
         """Takes ticks up to number `last` one by one, since there may be news at each."""
@@ -156,7 +159,7 @@ class Block:
             current = self._counts_of(at, held[self.at[at], start:stop])
             of_hour = None if hours is None else hours[start:stop]
             signal = self.signals[at]
-            before = _reference(signal, of_hour)
+            before = expected_counts(signal.counts, of_hour)
             excess = excess_psi(before, current, phi=signal.phi)
             return Effect(excess, stop - start, excess >= limit, _most(signal, before, current))
 
@@ -254,14 +257,3 @@ def _most(signal: Signal, before: Floats, current: Ints) -> str:
     p, q = p / p.sum(), q / q.sum()
     at = int(np.argmax((q - p) * np.log(q / p)))
     return f"{'more' if q[at] > p[at] else 'less'} {signal.names[at]}"
-
-
-def _reference(signal: Signal, hours: Hours | None) -> Floats:
-    """Reference rows per label, of the hours that the current rows have."""
-    if hours is None or len(signal.counts) == 1:
-        whole: Floats = signal.counts.sum(axis=0).astype(np.float64)
-        return whole
-    share = np.bincount(hours, minlength=len(signal.counts)) / max(len(hours), 1)
-    of_hour = signal.counts / np.maximum(signal.counts.sum(axis=1, keepdims=True), 1)
-    mixed: Floats = (share @ of_hour) * signal.n
-    return mixed

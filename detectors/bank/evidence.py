@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from math import inf
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,10 @@ from detectors.bank.exact import raised
 
 Ints32: TypeAlias = NDArray[np.int32]
 Indices: TypeAlias = NDArray[np.intp]
+
+_FEW: Final = 128
+"""Alternatives of all signals up to which ticks at once are faster than one by one."""
+_NOBODY: Final[Indices] = np.zeros(0, np.intp)
 
 
 class Evidence:
@@ -30,7 +35,7 @@ class Evidence:
         log_c: threshold per signal.
     """
 
-    __slots__ = ("_ceiling", "_log_prior", "log_c", "logs", "quiet")
+    __slots__ = ("_ceiling", "_log_prior", "_lowest", "log_c", "logs", "quiet")
 
     def __init__(self, prior: Floats, log_c: Floats) -> None:
         with np.errstate(divide="ignore"):  # weight 0 never counts
@@ -42,6 +47,7 @@ class Evidence:
     def retune(self, log_c: Floats) -> None:
         """Sets the thresholds, shape (J,)."""
         self.log_c = np.array(log_c, dtype=np.float64)
+        self._lowest = float(self.log_c.min(initial=inf))
         self._ceiling = raised(self.log_c[:, None] - self._log_prior)
 
     def advance(self, increments: Floats, tick: int) -> Indices:
@@ -53,8 +59,15 @@ class Evidence:
         self.logs += increments
         np.copyto(self.quiet, tick, where=self.logs <= 0)
         # A mixture is at most its greatest part, so most ticks need no exponential.
+        if self.logs.max(initial=-inf) <= self._lowest:
+            return _NOBODY
         hot = np.flatnonzero(self.logs.max(axis=1) > self.log_c)
         return hot[self.mixture(hot) > self.log_c[hot]] if len(hot) else hot
+
+    @property
+    def leaps(self) -> bool:
+        """Whether `leap` is worth its while."""
+        return self.logs.size <= _FEW
 
     def leap(self, increments: Floats, tick: int) -> bool:
         """Takes ticks up to number `tick` at once, shape (J, ticks, A), if none nears a threshold.

@@ -143,6 +143,11 @@ def _scores(profile: BinnedProfile, counts: Ints) -> Floats | None:
     """Normal scores of a numeric signal's labels, by mid-ranks of the smoothed shares."""
     if not isinstance(profile, NumericProfile) or len(profile.edges) < _INNER_BINS:
         return None
+    return normal_scores(counts)
+
+
+def normal_scores(counts: Ints) -> Floats:
+    """Normal scores of labels by mid-ranks of their smoothed shares; 0 for a missing value."""
     present = counts[:-1] + 0.5
     ranks = (np.cumsum(present) - present / 2) / present.sum()
     return np.append(ndtri(ranks), 0.0)

@@ -140,6 +140,8 @@ class Life:
         for at in self._open_rows[self.due[self._open_rows] <= tick].tolist():
             effect = judge.calm(at, tick)
             self.calm[at] = min(self.calm[at] + 1, CALM_WINDOWS) if not effect.material else 0
+            if self.calm[at] == 1:  # a bet on what is rare keeps what it won for 10,000s of rows
+                evidence.restart(at, tick)
             self.due[at] = tick + WINDOW // judge.size
             waned = float(evidence.mixture(np.array([at]))[0]) < evidence.log_c[at] / 2
             if self.calm[at] >= CALM_WINDOWS and waned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil, sqrt
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ UP: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.8)
 DOWN: Final = (0.85, 0.6, 0.3)
 """Alternatives below the lower limit, as factors."""
 _NEARLY_ONE = 1 - 1e-9
+_TOGETHER: Final = 1 << 15
+"""Numbers of evidence computed at once; more would leave the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class Rate:
         error = SAMPLING_ERRORS * sqrt(p * (1 - p) * self.phi / self.n)
         slack = max(self.relative * p, self.absolute, error)
         return max(p - slack, 0.0), min(p + slack, 1.0)
+
+    @property
+    def digest(self) -> bytes:
+        """Names the test: evidence of one cannot go on where it differs."""
+        return sha256(repr(self).encode()).digest()[:8]
 
 
 class Rates:
@@ -96,17 +104,34 @@ class Rates:
             [head[:, None], whole.reshape(len(bits), -1, self.tick).sum(axis=2)], axis=1
         )
         self._open_hits = np.count_nonzero(bits[:, last:], axis=1)
-        return [
-            turn for at in range(stop - done) for turn in self._take(hits[:, at], done + at + 1)
-        ]
+        together = max(_TOGETHER // max(self._hit.size, 1), 1)
+        turns: list[Turn] = []
+        for at in range(0, stop - done, together):
+            turns += self._take(hits[:, at : at + together], done + at)
+        return turns
 
-    def _take(self, hits: NDArray[np.int64], tick: int) -> list[Turn]:
-        self._hits[:, tick % self._hits.shape[1]] = hits
-        some = hits[:, None].astype(np.float64)
-        over = self.evidence.advance(some * self._hit + (self.tick - some) * self._miss, tick)
-        if not len(over) and not self.life.any_open:
+    def _leap(self, increments: Floats, tick: int) -> bool:
+        if self.life.any_open or not self.evidence.leaps:
+            return False
+        return self.evidence.leap(increments, tick)
+
+    def _take(self, hits: NDArray[np.int64], done: int) -> list[Turn]:
+        """Takes the ticks behind number `done`, shape (J, ticks); at once if there is no news."""
+        ticks = hits.shape[1]
+        some = hits[:, :, None].astype(np.float64)
+        increments = some * self._hit[:, None] + (self.tick - some) * self._miss[:, None]
+        if self._leap(increments, done + ticks):
+            kept = min(ticks, self._hits.shape[1])
+            columns = np.arange(done + ticks - kept + 1, done + ticks + 1) % self._hits.shape[1]
+            self._hits[:, columns] = hits[:, ticks - kept :]
             return []
-        return self.life.follow(self.evidence, over, tick, self._judge)
+        turns = []
+        for at, tick in enumerate(range(done + 1, done + ticks + 1)):
+            self._hits[:, tick % self._hits.shape[1]] = hits[:, at]
+            over = self.evidence.advance(increments[:, at], tick)
+            if len(over) or self.life.any_open:
+                turns += self.life.follow(self.evidence, over, tick, self._judge)
+        return turns
 
     def _rate(self, at: int, ticks: int, tick: int) -> tuple[float, int]:
         """(rate, rows) of the last ticks, as many as are held and asked for."""
@@ -161,18 +186,18 @@ class Rates:
         return {
             "rows": self.rows,
             "tick": self.tick,
-            "rates": [repr(rate) for rate in self.rates],
+            "rates": [rate.digest for rate in self.rates],
             **{name: dump_array(array) for name, array in self._state().items()},
         }
 
     def restore(self, dumped: Mapping[str, Any]) -> None:
         """Goes on from `dump`, bit by bit, for each signal whose reference is still the same."""
         self.rows = dumped["rows"]
-        index = {text: row for row, text in enumerate(dumped["rates"])}
+        index = {digest: row for row, digest in enumerate(dumped["rates"])}
         arrays = {name: load_array(dumped[name]) for name in self._STATE}
         state = self._state()
         for row, rate in enumerate(self.rates):
-            old = index.get(repr(rate)) if dumped["tick"] == self.tick else None
+            old = index.get(rate.digest) if dumped["tick"] == self.tick else None
             if old is not None:
                 for name, array in arrays.items():
                     state[name][row] = array[old]

@@ -14,6 +14,8 @@ from detectors.serial import phi
 
 HOURS: Final = 24
 _ROWS, _DAYS = HOURS * 1_000, 14
+_OWN, _LENT = 500, 200
+"""Rows from which an hour has a profile of its own; below, so many of the whole day's stand in."""
 _HOUR_MS = 3_600_000
 
 
@@ -44,6 +46,36 @@ def hourly_counts(codes: Codes, hours: NDArray[Any], width: int) -> Ints:
     column = np.minimum(codes.astype(np.int64), width)
     whole = np.bincount(hours * (width + 1) + column, minlength=HOURS * (width + 1))
     return whole.astype(np.int64).reshape(HOURS, width + 1)
+
+
+def seasonal(counts: Ints) -> Ints:
+    """Hourly counts in which hours that were hardly seen have the whole day's shares.
+
+    Without this, the first night of a service that used to be closed at night would be news.
+    """
+    of_hour = counts.sum(axis=1)
+    whole = counts.sum(axis=0)
+    lent = np.rint(whole * (_LENT / max(int(whole.sum()), 1))).astype(np.int64)
+    filled: Ints = np.where((of_hour < _OWN)[:, None], lent[None, :], counts)
+    return filled
+
+
+def expected_counts(counts: Ints, hours: NDArray[Any] | None) -> Floats:
+    """Reference rows per label, of a day with the hours that the current rows have.
+
+    Args:
+        counts: shape (H, K), H = 24 or 1.
+        hours: hour of day of the current rows; None, or where H is 1: of all hours.
+
+    Returns: shape (K,), with the sum of `counts`.
+    """
+    if hours is None or len(counts) == 1:
+        whole: Floats = counts.sum(axis=0).astype(np.float64)
+        return whole
+    share = np.bincount(hours, minlength=len(counts)) / max(len(hours), 1)
+    of_hour = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mixed: Floats = (share @ of_hour) * counts.sum()
+    return mixed
 
 
 def phi_within_hours(scores: Floats, hours: NDArray[Any]) -> tuple[float, int]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from operator import length_hint
 from typing import Any, ClassVar, Self
 
+import river
 from river._river_rust.drift import AdaptiveWindowing
 
+from detectors.adwin_state import pack, unpack
 from detectors.api import Change, Floats, finite
 from detectors.riverstate import dump_river, load_river
 
@@ -38,17 +40,18 @@ class Adwin:
         """Takes the next values and returns the changes; values that are not finite are skipped."""
         usable = finite(values)
         if usable.all():
-            return self._advance(values.tolist(), None)
+            return self.take(values.tolist())
         positions = usable.nonzero()[0].tolist()
-        return self._advance(values[usable].tolist(), positions)
+        found = self.take(values[usable].tolist())
+        return [Change(positions[change.index], change.width) for change in found]
 
-    def _advance(self, values: list[float], positions: list[int] | None) -> list[Change]:
+    def take(self, values: list[float]) -> list[Change]:
+        """As `update`, for values known to be finite."""
         changes: list[Change] = []
         rest = iter(values)
         while True in map(self._core.update, rest):  # stops right behind the value that fired
             at = len(values) - length_hint(rest) - 1
-            index = at if positions is None else positions[at]
-            changes.append(Change(index, int(self._core.get_width())))
+            changes.append(Change(at, int(self._core.get_width())))
             self._core = _core(self.delta)
         return changes
 
@@ -63,18 +66,33 @@ class Adwin:
         """Its confidence parameter."""
         return {"delta": self.delta}
 
+    @property
+    def core_state(self) -> bytes:
+        """The core's state as it hands it out: about the memory it takes."""
+        state: bytes = self._core.__getstate__()
+        return state
+
     def dump(self) -> dict[str, Any]:
-        """Delta as a number, the core as River's pickle."""
-        return {"delta": self.delta, "core": dump_river(self._core)}
+        """Delta as a number, the core's own state without what is constant or 0 in it."""
+        state = self.core_state
+        packed = pack(state)
+        if unpack(packed, _core(self.delta).__getstate__()) != state:  # an unknown layout
+            return {"delta": self.delta, "core": dump_river(self._core)}
+        return {"delta": self.delta, "river": river.__version__, "state": packed}
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         """Goes on from `dump`; cold where River's part does not load."""
         detector = cls(delta=float(dumped["delta"]))
-        core = load_river(dumped["core"])
-        detector.cold = core is None
-        if core is not None:
-            detector._core = core
+        if "core" in dumped:
+            core = load_river(dumped["core"])
+            detector.cold = core is None
+            detector._core = core or detector._core
+        elif dumped["river"] == river.__version__:
+            empty = detector._core.__getstate__()
+            detector._core.__setstate__(unpack(dumped["state"], empty))
+        else:
+            detector.cold = True
         return detector
 
 

@@ -84,7 +84,8 @@ class Deviations:
 
     def total(self, *columns: int) -> Fraction:
         """The sum of some columns, exactly."""
-        return sum((self.sums.fraction(column) for column in columns), Fraction(0))
+        wholes = [self.sums.whole(column) for column in columns]
+        return Fraction(sum(m for m, _ in wholes), 1 << wholes[0][1])
 
     def dump(self) -> dict[str, Any]:
         """As builtins."""

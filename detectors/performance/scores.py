@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detectors import reliability, score_counts
 from detectors.api import Metric
 from detectors.estimate import Estimate, around, share, undefined
-from detectors.exact import ExactSums, standard_error
+from detectors.exact import ExactSums, mean_of
 from detectors.reliability import NO_SCORES, Reliability
 from detectors.score_counts import ScoreCounts
 
@@ -224,9 +224,8 @@ def brier(tally: ScoreTally) -> Estimate:
 def _mean(tally: ScoreTally, column: int, squares: int) -> Estimate:
     if not tally.n:
         return undefined(NO_SCORES)
-    total = tally.sums.fraction(column)
-    error = standard_error(total, tally.sums.fraction(squares), tally.n)
-    return around(float(total / tally.n), error, tally.n, (0.0, None))
+    mean, error = mean_of(tally.sums, column, squares, tally.n)
+    return around(mean, error, tally.n, (0.0, None))
 
 
 def expected_calibration_error(tally: ScoreTally) -> Estimate:

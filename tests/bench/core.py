@@ -8,8 +8,9 @@ The same binary classifier's events, already in memory, three times in turn and 
 - decode: from the messages' bytes to frames, checked, as ingest does;
 - step: `detectors.engine.step` on those frames, predictions and outcomes.
 
-Decode and step together stand against the plain loop. CPU time of this process, medians; a machine
-that others use too gives ratios, not times. The last line is one JSON object.
+Decode and step together stand against the plain loop. Monitors are made before the clock runs; what
+it takes to make one, and how large it gets, is printed apart. CPU time of this process, medians; a
+machine that others use too gives ratios, not times. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -42,6 +44,8 @@ START_MS = 1_790_000_000_000
 STEP_MS, DELAY_MS = 1_000, 500
 REFERENCE, BATCH, REPEATS = 5_000, 4_096, 3
 SIZES = ((20, 40_960), (200, 8_192))
+CUTS = (100, 500, 2_000)
+"""Rows of one subject in a step: few of them carry the cost of the step itself."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,14 @@ class Cost:
     plain_loop_us: float
     decode_us: float
     step_us: float
+    step_us_by_rows: dict[str, float]
     state_bytes: int
     snapshot_bytes: int
+    memory_bytes: int
+    new_memory_bytes: int
+    new_ms: float
+    snapshot_ms: float
+    restore_ms: float
 
 
 def make_events(features: int, n: int, first: int = 0) -> Events:
@@ -154,9 +164,22 @@ def released(events: Events) -> list[list[Frame]]:
     return steps
 
 
+def cut(steps: Sequence[Sequence[Frame]], rows: int) -> list[list[Frame]]:
+    """The same rows in steps of at most so many."""
+    return [
+        [frame.span(begin, min(begin + rows, frame.n)) for frame in frames]
+        for frames in steps
+        for begin in range(0, frames[0].n, rows)
+    ]
+
+
 def run_steps(steps: Sequence[Sequence[Frame]], reference: ReferenceProfile) -> engine.MonitorState:
-    """A new monitor that took all steps; windows are taken out as the worker does."""
-    state = engine.new(SUBJECT, SPEC, reference)
+    """A new monitor that took all steps."""
+    return go_on(engine.new(SUBJECT, SPEC, reference), steps)
+
+
+def go_on(state: engine.MonitorState, steps: Sequence[Sequence[Frame]]) -> engine.MonitorState:
+    """The monitor after all steps; windows are taken out as the worker does."""
     for frames in steps:
         clock = int(frames[0].ints("arrival")[-1]) + STEP_MS
         state, _ = engine.step(state, frames, clock)
@@ -171,6 +194,23 @@ def cpu_us(work: Callable[[], object], events: int) -> float:
     return (time.process_time() - began) * 1e6 / events
 
 
+def step_us(steps: Sequence[Sequence[Frame]], reference: ReferenceProfile, n: int) -> float:
+    """CPU microseconds an event of a new monitor, which is made before the clock runs."""
+    state = engine.new(SUBJECT, SPEC, reference)
+    return cpu_us(lambda: go_on(state, steps), n)
+
+
+def memory(make: Callable[[], engine.MonitorState]) -> int:
+    """Bytes a monitor takes in memory, those of River's ADWINs by their state."""
+    tracemalloc.start()
+    state = make()
+    traced, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert state.features is not None
+    feeds = [feature.feed for _, feature in state.features.watched]
+    return traced + sum(len(feed.adwin.core_state) for feed in feeds)
+
+
 def measure(features: int, n: int, *, repeats: int = REPEATS, reference: int = REFERENCE) -> Cost:
     """The cost of n events after a reference of `reference` more."""
     learned = [frame for frames in released(make_events(features, reference)) for frame in frames]
@@ -181,18 +221,30 @@ def measure(features: int, n: int, *, repeats: int = REPEATS, reference: int = R
     for _ in range(repeats):
         loop.append(cpu_us(lambda: plain_loop(events), n))
         decode.append(cpu_us(lambda: decoded(events), n))
-        step.append(cpu_us(lambda: run_steps(steps, profile), n))
-    dumped = run_steps(steps, profile).dump()
-    whole = len(msgspec.msgpack.encode(dumped))
-    fixed = len(msgspec.msgpack.encode(dumped["profile"]))
+        step.append(step_us(steps, profile, n))
+    cuts = {rows: cut(steps, rows) for rows in CUTS}
+    by_rows = {
+        str(rows): [step_us(parts, profile, n) for _ in range(repeats)]
+        for rows, parts in cuts.items()
+    }
+    state = run_steps(steps, profile)
+    fixed = len(msgspec.msgpack.encode(state.dump()["profile"]))
+    snapshot = engine.snapshot(state)
+    whole = len(snapshot)
     return Cost(
         features=features,
         events=n,
         plain_loop_us=round(statistics.median(loop), 2),
         decode_us=round(statistics.median(decode), 2),
         step_us=round(statistics.median(step), 2),
+        step_us_by_rows={rows: round(statistics.median(each), 2) for rows, each in by_rows.items()},
         state_bytes=whole - fixed,
         snapshot_bytes=whole,
+        memory_bytes=memory(lambda: engine.restore(snapshot, SPEC)),
+        new_memory_bytes=memory(lambda: engine.new(SUBJECT, SPEC, profile)),
+        new_ms=round(cpu_us(lambda: engine.new(SUBJECT, SPEC, profile), 1_000), 1),
+        snapshot_ms=round(cpu_us(lambda: engine.snapshot(state), 1_000), 1),
+        restore_ms=round(cpu_us(lambda: engine.restore(snapshot, SPEC), 1_000), 1),
     )
 
 
@@ -209,6 +261,17 @@ def table(costs: Sequence[Cost]) -> str:
             f"{cost.plain_loop_us / ours:.1f}" if ours else "-",
         )  # fmt: skip
         lines.append("  ".join(f"{cell:>13}" for cell in cells))
+    lines += [
+        f"step at {cost.features} features by rows of a step: "
+        + ", ".join(f"{rows} rows {us:.1f} us" for rows, us in cost.step_us_by_rows.items())
+        for cost in costs
+    ]
+    lines += [
+        f"a monitor of {cost.features} features: new {cost.new_ms:.0f} ms, snapshot "
+        f"{cost.snapshot_ms:.0f} ms, restore {cost.restore_ms:.0f} ms; in memory "
+        f"{cost.new_memory_bytes:,} bytes new, {cost.memory_bytes:,} once warm"
+        for cost in costs
+    ]
     lines += [
         f"mutable state at {cost.features} features: {cost.state_bytes:,} bytes in a snapshot; "
         f"its reference, which never changes: {cost.snapshot_bytes - cost.state_bytes:,}"

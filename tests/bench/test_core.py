@@ -17,6 +17,8 @@ def test_it_prints_a_table_and_one_line_of_json(capsys: pytest.CaptureFixture[st
     for cost in found["costs"]:
         assert 0 < cost["state_bytes"] < cost["snapshot_bytes"]
         assert {"plain_loop_us", "decode_us", "step_us"} <= set(cost)
+        assert set(cost["step_us_by_rows"]) == {str(rows) for rows in core.CUTS}
+        assert cost["state_bytes"] < cost["memory_bytes"]
         assert any(f"mutable state at {cost['features']} features" in line for line in lines)
 
 
@@ -30,3 +32,13 @@ def test_the_core_takes_every_prediction_and_outcome_of_the_events_the_loop_take
     assert state.counters["joined"] == n
     assert state.metrics()["accuracy"] == pytest.approx(0.9, abs=0.02)
     assert core.plain_loop(events) >= 0
+
+
+def test_steps_cut_smaller_hold_the_same_rows():
+    steps = core.released(core.make_events(3, 250))
+    parts = core.cut(steps, 100)
+    assert [[frame.n for frame in frames] for frames in parts] == [[100] * 2, [100] * 2, [50] * 2]
+    learned = [f for frames in core.released(core.make_events(3, 500, 1_000)) for f in frames]
+    reference = core.build(core.SUBJECT, learned, core.SPEC)
+    whole, cut = core.run_steps(steps, reference), core.run_steps(parts, reference)
+    assert core.engine.snapshot(whole) == core.engine.snapshot(cut)

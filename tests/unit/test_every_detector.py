@@ -19,6 +19,11 @@ from detectors.drift.page_hinkley import PageHinkley
 from detectors.registry import DETECTORS
 
 every = pytest.mark.parametrize("kind", DETECTORS.values(), ids=DETECTORS)
+OWN_STATE = (PageHinkley,)
+"""Their state is numbers, not an object of River's."""
+every_pickle = pytest.mark.parametrize(
+    "kind", [kind for kind in DETECTORS.values() if kind not in OWN_STATE]
+)
 
 
 def stream(seed: int = 1, n: int = 6_000) -> np.ndarray:
@@ -110,7 +115,7 @@ def test_an_empty_column_is_no_news(kind: type[Detector]):
     assert np.isfinite(detector.statistic)
 
 
-@every
+@every_pickle
 def test_another_version_of_river_starts_it_cold(
     kind: type[Detector], monkeypatch: pytest.MonkeyPatch
 ):
@@ -157,18 +162,49 @@ def test_adwin_fires_where_rivers_own_update_does(seed: int, delta: float, kind:
         assert ours.statistic == theirs.estimation
 
 
-def test_page_hinkley_fires_where_rivers_own_does_on_standardised_values():
+@pytest.mark.parametrize("mode", ["up", "down", "both"])
+def test_page_hinkley_is_rivers_own_bit_by_bit_on_standardised_values(mode: str):
     from river.drift import PageHinkley as River
 
     values = stream(seed=5) * 40 + 7
     center, scale = float(values.mean()), float(values.std())
-    theirs, expected = River(delta=0.1, threshold=100.0), []
+    theirs, expected = River(delta=0.1, threshold=40.0, mode=mode), []
+    ours = PageHinkley(center=center, scale=scale, threshold=40.0, mode=mode)
     for at, x in enumerate(((values - center) / scale).tolist()):
         theirs.update(x)
         if theirs.drift_detected:
             expected.append(at)
+        found = ours.update(values[at : at + 1])
+        assert bool(found) == theirs.drift_detected
+        up = theirs._sum_increase - theirs._min_increase
+        down = theirs._max_decrease - theirs._sum_decrease
+        assert ours.statistic == max(up, down, 0.0)
     assert expected
-    assert alarms(PageHinkley(center=center, scale=scale), values) == expected
+    again = PageHinkley(center=center, scale=scale, threshold=40.0, mode=mode)
+    assert alarms(again, values) == expected
+
+
+def test_page_hinkley_goes_on_under_another_version_of_river(monkeypatch: pytest.MonkeyPatch):
+    detector = wide(PageHinkley)
+    detector.update(stream()[:2_500])
+    dumped = detector.dump()
+    monkeypatch.setattr(riverstate.river, "__version__", "0.0.0")
+    restored = PageHinkley.load(dumped)
+    assert not restored.cold
+    assert alarms(restored, stream()[2_500:]) == alarms(detector, stream()[2_500:])
+
+
+def test_page_hinkley_starts_cold_from_a_dump_with_rivers_object():
+    dumped = wide(PageHinkley).dump()
+    del dumped["state"]
+    cold = PageHinkley.load({**dumped, "river": riverstate.dump_river(object())})
+    assert cold.cold
+    assert alarms(cold, stream()) == alarms(wide(PageHinkley), stream())
+
+
+def test_page_hinkley_knows_three_modes():
+    with pytest.raises(ValueError, match="sideways"):
+        PageHinkley(mode="sideways")
 
 
 @pytest.mark.parametrize("seed", [1, 7])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.exact import ExactSums, exact_squares, standard_error
+from detectors.exact import ExactSums, exact_squares, mean_of, standard_error
 
 numbers = st.floats(-1e100, 1e100, allow_subnormal=True)
 rows = st.lists(st.tuples(numbers, numbers), max_size=40)
@@ -70,3 +70,17 @@ def test_the_standard_error_of_a_mean_is_scipys():
     error = standard_error(sums.fraction(0), sums.fraction(1), 100)
     assert error == pytest.approx(x.std(ddof=1) / 10, abs=1e-12)
     assert standard_error(Fraction(1), Fraction(1), 1) is None
+
+
+@given(terms=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30))
+def test_a_mean_and_its_error_are_those_of_fractions(terms):
+    sums = ExactSums(2)
+    x = np.array(terms)
+    sums.add(np.stack([x, x * x], axis=1))
+    n = len(terms)
+    total, squares = sums.fraction(0), sums.fraction(1)
+    expected = float(total / n), standard_error(total, squares, n)
+    assert mean_of(sums, 0, 1, n) == expected
+    for column in (0, 1):
+        whole, bits = sums.whole(column)
+        assert Fraction(whole, 1 << bits) == sums.fraction(column)

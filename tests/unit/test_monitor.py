@@ -254,8 +254,10 @@ def test_a_drift_opens_one_alert_and_its_end_resolves_it():
     run = Run(MonitorSpec(model="m", warmup=500)).step(rows, rows[-1].arrival + 10**9)
     concept = [a for a in run.alerts if a.kind == "concept_drift"]
     feature = [a for a in run.alerts if a.signal == "feature:amount"]
-    assert {a.kind for a in run.alerts} == {"concept_drift", "feature_drift"}
-    for story in (concept, feature):
+    new = [a for a in run.alerts if a.signal == "new_features"]
+    assert {a.kind for a in run.alerts} == {"concept_drift", "feature_drift", "data_quality"}
+    assert len(run.alerts) == len(concept) + len(feature) + len(new)
+    for story in (concept, feature, new):
         assert [(a.status, a.reason, a.revision) for a in story] == [
             ("firing", "opened", 1),
             ("resolved", "recovered", 2),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from detectors import profiling
 from detectors.engine import new, snapshot
-from detectors.reference import ReferenceProfile, UnsupportedProfile
+from detectors.reference import AttributionProfile, ReferenceProfile, UnsupportedProfile
 from detectors.spec import MonitorSpec, Threshold
 from driftline.errors import UsageError
 from driftline.subject import Subject
@@ -65,6 +65,20 @@ def test_signals_are_those_of_the_reference_by_family():
     assert found.signals["error"] == 1
     assert found.signals["thresholds"] == 1
     assert found.untested == 1
+
+
+def test_what_predictions_come_with_is_counted_by_family():
+    values = profiling.numeric(DICE.normal(size=6_000))
+    shown = {f"x{i}": AttributionProfile(values=values, weight=1.0) for i in range(3)}
+    found = planned(replace(profile(4), latency=values, attributions=shown))
+    assert found.signals is not None
+    assert (found.signals["latency"], found.signals["attributions"]) == (1, 3)
+    assert found.signals["prediction and score"] == 1
+    assert found.expected <= 1.0 + 1e-9
+    bare = planned(profile(4))
+    assert bare.signals is not None
+    assert {"latency", "attributions"}.isdisjoint(bare.signals)
+    assert (found.state_bytes or 0) > (bare.state_bytes or 0)
 
 
 def test_only_watched_features_count():

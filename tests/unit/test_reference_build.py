@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from detectors.reference import from_json
 from detectors.spec import MonitorSpec
-from driftline.errors import UsageError
+from driftline.errors import CheckpointError, UsageError
 from streams.cli import app
 from streams.files import EventFile
 from streams.monitors import Monitors
@@ -51,6 +51,39 @@ def test_labels_in_a_file_of_their_own_give_the_same_profile(tmp_path: Path):
     apart, _ = build_profile([predictions, labels], Monitors())
     together = [outcome(i, label="1") for i in range(200)]
     assert apart == build_profile([write(tmp_path / "o.jsonl", together)], Monitors())[0]
+
+
+def test_latency_attributions_and_hours_are_part_of_the_profile(tmp_path: Path):
+    minute, n = 60_000, 24_480
+    events = [
+        outcome(
+            i,
+            ts=T + i * minute,
+            latency_ms=5 + i % 60,
+            attributions={"x": i % 7 - 3, "c": 0.1} if i % 2 else {"x": 0.5},
+        )
+        for i in range(n)
+    ]
+    profile, _ = build_profile([write(tmp_path / "p.jsonl", events)], Monitors())
+    assert profile.latency is not None
+    assert (profile.latency.n, profile.latency.missing, profile.latency.low) == (n, 0, 5.0)
+    assert {name: a.values.missing for name, a in profile.attributions.items()} == {
+        "c": n // 2,
+        "x": 0,
+    }
+    assert profile.attributions["c"].weight == pytest.approx(0.05)
+    hourly = profile.hourly["latency"].counts
+    assert len(hourly) == 24
+    assert sum(map(sum, hourly)) == n
+    assert from_json(profile.to_json()) == profile
+    content = profile.to_json()
+    assert b'"latency": {' in content
+    with pytest.raises(CheckpointError, match="changed after it was built"):
+        from_json(content.replace(b'"weight": 0.05', b'"weight": 0.06'))
+    table = tmp_path / "no_time.csv"
+    table.write_text("x\n" + "\n".join(f"{i % 7}" for i in range(100)))
+    monitors = Monitors({"m": MonitorSpec(model="m", task="binary")})
+    assert build_profile([EventFile(table)], monitors, model="m", version="1")[0].hourly == {}
 
 
 def test_one_of_several_versions_has_to_be_chosen(tmp_path: Path):

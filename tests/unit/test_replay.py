@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,25 @@ def test_outcomes_need_no_labels_file(tmp_path: Path):
     summary, _, _ = run(tmp_path, outcomes)
     assert summary.totals["joined"] == 100
     assert summary.totals["labels"] == 100
+
+
+def test_latency_and_attributions_of_a_file_are_watched_and_shown(tmp_path: Path):
+    dice = random.Random(4)
+
+    def served(i: int) -> Event:
+        slow, turned = (2.0 if i >= 4_000 else 1.0), (0.5 if i >= 4_500 else 0.1)
+        return prediction(
+            i,
+            ts=T + i * 5_000,
+            features={"age": dice.gauss(0, 1)},
+            latency_ms=dice.lognormvariate(2, 0.3) * slow,
+            attributions={"age": dice.gauss(0, turned)},
+        )
+
+    specs = {"m": MonitorSpec(model="m", warmup=2_000)}
+    _, windows, alerts = run(tmp_path, [served(i) for i in range(6_000)], specs=specs)
+    opened = {alert.signal: alert.kind for alert in alerts if alert.reason == "opened"}
+    assert opened == {"latency": "latency", "attribution:age": "attribution_drift"}
+    shown = [window.signals["latency"]["p95"] for window in windows if window.revision == 1]
+    assert 10 < shown[0] < 15
+    assert 20 < shown[-1] < 30
