@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isnan, nan
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -161,7 +160,7 @@ class Volume:
 
     def _midnight(self, day: int) -> None:
         """A day is over: what is expected of the next one is settled."""
-        if not all(map(isnan, self._typical)):
+        if any(total >= 0 for total in self._typical):
             self.past.close_day(self._peaks)
         self._peaks = [0.0] * len(LIMITS)
         self.spread.settle()
@@ -179,14 +178,14 @@ class Volume:
         if daily >= SLOWEST:
             self._typical, self._least = self.past.profile(day)
         else:
-            self._typical = [nan] * SLOTS
+            self._typical = [float(UNKNOWN)] * SLOTS
 
     # -- rules ---------------------------------------------------------------------------------
 
     def _judge(self, count: int, begin: int, told: list[Told]) -> None:
         slot = begin % DAY_MS // SLOT_MS
         typical = self._typical[slot]
-        if isnan(typical):
+        if typical < 0:
             return
         share = self.unit_ms / SLOT_MS
         expected = typical * share

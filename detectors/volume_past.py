@@ -67,7 +67,7 @@ class Past:
         self.totals[-1, slot] = total
 
     def profile(self, day: int) -> tuple[list[float], list[float]]:
-        """(typical, least) total of each slot for a day to come; NaN where nothing is known.
+        """(typical, least) total of each slot for a day to come; `UNKNOWN` where it is.
 
         From two days of its weekday on they alone count, until then the last seven days. The least
         of four or more is the second least, so that one outage does not make what follows deaf.
@@ -79,7 +79,8 @@ class Past:
             middle, low = _middle_and_least(self.totals[alike])
             typical = np.where(np.isnan(middle), typical, middle)
             least = np.where(np.isnan(low), least, low)
-        return typical.tolist(), least.tolist()
+        totals = (np.where(np.isnan(each), UNKNOWN, each).tolist() for each in (typical, least))
+        return next(totals), next(totals)
 
     def daily(self) -> float:
         """Predictions on a typical day, of those of which nearly all is known; 0 without any."""
