@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from detectors.error_bank import ErrorBank, tell
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.feed import RankFeed, to_ticks
 from detectors.findings import Finding
-from detectors.plan import Plan
+from detectors.plan import RESIDUAL, Plan
 from detectors.profiling import error_reference
 from detectors.reference import Bins, ErrorReference
 from detectors.ring import Ring
@@ -30,8 +30,6 @@ from detectors.windows import Detection
 from driftline.alerts import DetectorRef
 
 Ints: TypeAlias = NDArray[np.int64]
-
-RESIDUAL: Final = "residual"
 
 
 @dataclass(slots=True)
@@ -139,11 +137,15 @@ class Concept:
         return sum(len(part) for part in self._learning)
 
     def step(
-        self, outcomes: Outcomes, key_of: Callable[[int], Key], detections: list[Detection]
+        self,
+        outcomes: Outcomes,
+        key_of: Callable[[int], Key],
+        detections: list[Detection],
+        fair: Callable[[Key], bool] = lambda _: True,
     ) -> Iterator[Finding]:
         """Takes outcomes in key order; adds to `detections`, and yields what was found.
 
-        `key_of(i)` is the order key under which outcome i took effect.
+        `key_of(i)` is the order key under which outcome i took effect; `fair` as of `tell`.
         """
         rows, at = Labelled.of(outcomes)
         if not len(rows):
@@ -154,7 +156,7 @@ class Concept:
             self._learn(rows.part(slice(taken)))
         if self.detectors is not None and taken < len(rows):
             rest = rows.part(slice(taken, None))
-            yield from self._watch(self.detectors, rest, at[taken:], key_of, detections)
+            yield from self._watch(self.detectors, rest, at[taken:], key_of, detections, fair)
 
     def _learn(self, rows: Labelled) -> None:
         self.ring.extend(rows.columns())
@@ -172,13 +174,14 @@ class Concept:
             self.configured.prime(error, first)
         self._learning = []
 
-    def _watch(
+    def _watch(  # noqa: PLR0917  the arguments of `step`
         self,
         detectors: _Detectors,
         rows: Labelled,
         at: Ints,
         key_of: Callable[[int], Key],
         detections: list[Detection],
+        fair: Callable[[Key], bool],
     ) -> Iterator[Finding]:
         begin = self.ring.total
         history = self.ring.extend(rows.columns())
@@ -204,7 +207,8 @@ class Concept:
         errors = ErrorSignal(history, detectors.reference)
         if self.bank is not None:
             times = rows.ts, rows.arrival
-            yield from tell(self.bank, errors, times, lambda row: key_of(int(at[row])), detections)
+            keys = lambda row: key_of(int(at[row]))  # noqa: E731
+            yield from tell(self.bank, errors, times, keys, detections, fair)
             if not self._opens:
                 return
         adwin, size = detectors.feed.adwin, detectors.feed.size

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detectors import outcome_rows
 from detectors import state as states
+from detectors.aged_errors import AgedErrors
 from detectors.api import Floats
 from detectors.baseline import Baseline
 from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
@@ -32,8 +33,11 @@ from detectors.features import Features
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
+from detectors.label_bank import LabelBank
+from detectors.label_times import LabelTimes
 from detectors.order_key import order
 from detectors.percentiles import buckets_of
+from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
 from detectors.reference import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
@@ -44,10 +48,12 @@ from detectors.spec import MonitorSpec
 from detectors.state import Learning, MonitorState
 from detectors.summary import summarise
 from detectors.thresholds import Known, Thresholds
+from detectors.volume_finding import findings as volume_findings
 from detectors.window import PredictionRows, Window
 from detectors.windows import Detection, Windows
 from driftline.subject import Subject
 
+_NO_ARRIVALS: NDArray[np.int64] = np.empty(0, np.int64)
 _REFERENCE = ("ts", "prediction", "prediction_value", "score", LATENCY_COLUMN)
 """Columns that every reference is made of, where they are; and those by feature or by class."""
 
@@ -65,6 +71,9 @@ def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None)
         thresholds=Thresholds(spec),
         guess=Guess.of(spec),
         baseline=Baseline(spec.warmup),
+        label_times=LabelTimes(spec),
+        labels=LabelBank(spec.warmup),
+        aged=AgedErrors(spec.warmup, spec.horizon_ms),
     )
     if reference is not None:
         state.learning = None
@@ -95,9 +104,21 @@ def step(
             _count(state, frame)
     predictions = _one(frames, "prediction")
     outcomes = _one(frames, "outcome")
+    arrival = _NO_ARRIVALS if predictions is None else predictions.ints("arrival")
+    told = list(volume_findings(state.volume.step(arrival, clock)))
+    found = _step(state, predictions, outcomes, clock)
+    if told:
+        found = sorted([*told, *found], key=lambda finding: finding.key)
+    return state, found
+
+
+def _step(
+    state: MonitorState, predictions: Frame | None, outcomes: Frame | None, clock: int
+) -> list[Finding]:
+    """Takes rows; those after the one that completes the warm-up have a reference."""
     row = None if predictions is None else _completes(state, predictions)
     if predictions is None or row is None:
-        return state, _apply(state, predictions, outcomes, clock)
+        return _apply(state, predictions, outcomes, clock)
     # What the last row of the warm-up decides holds for the rows after it and for no other.
     assert state.learning is not None
     key = row_key(predictions, row)
@@ -108,8 +129,7 @@ def step(
         before, after = outcomes.span(0, cut), outcomes.span(cut, outcomes.n)
     findings = _apply(state, head, before, int(predictions.ints("arrival")[row]))
     _complete(state, state.learning, key)
-    findings += _apply(state, tail, after, clock)
-    return state, findings
+    return findings + _apply(state, tail, after, clock)
 
 
 def conclude(state: MonitorState) -> None:
@@ -142,10 +162,14 @@ def _apply(
     findings: list[Finding] = []
     detections: list[Detection] = []
     rows = None
+    state.label_times.begin()
     if predictions is not None and predictions.n:
         rows = _predictions(state, predictions, findings, detections)
     if outcomes is not None and not outcomes.n:
         outcomes = None
+    if outcomes is not None:
+        outcome_rows.note(state, outcomes)
+    findings += state.label_times.judge(clock, state.log_c)
     scored = outcome_rows.take(state, outcomes, findings, detections)
     for found in detections:
         key = (found.signal, found.detector)
@@ -187,6 +211,9 @@ def _count(state: MonitorState, frame: Frame) -> None:
 
 
 def _publish(state: MonitorState, window: Window, at: int) -> None:
+    final = state.windows.final_coverage
+    if final is None and state.spec.label_sample < 1:
+        final = state.spec.label_sample
     summary = summarise(
         window,
         at,
@@ -198,8 +225,11 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
         catalog=state.catalog,
         scores_of=state.guess.positive,
         expectation=state.expectation,
-        final_coverage=state.windows.final_coverage,
+        final_coverage=final,
     )
+    caveat = state.label_times.caveat(at)
+    if summary.labels is not None and caveat is not None:
+        summary = replace_fields(summary, labels=replace_fields(summary.labels, caveat=caveat))
     known = Known(state.profile, state.baseline.at(at, state.profile))
     state.found += state.thresholds.take(summary, at, known)
     unknown = state.thresholds.unknown(summary, known)
@@ -216,6 +246,8 @@ def _predictions(
     state.count("predictions", frame.n)
     state.count("late_predictions", int(np.count_nonzero(late)))
     rows = frame.take(~late) if late.any() else frame
+    if rows.n:
+        state.label_times.predicted(rows)
     if not rows.n:
         if state.profile is None:
             _decide_early(state)
@@ -326,6 +358,9 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     if profile.error is not None:
         state.concept = Concept(state.spec.warmup, profile.error)
     state.concept.watch_with(state.features.plan, state.spec)
+    known = {LABEL: profile.label, RESIDUAL: profile.residual}
+    pinned = {name: each for name, each in known.items() if each is not None}
+    state.labels.watch_with(state.features.plan, pinned)
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)

@@ -81,12 +81,13 @@ class ErrorBank:
         self.episodes = Episodes.load(dumped["episodes"])
 
 
-def tell(
+def tell(  # noqa: PLR0917  what a row is known by, and by whom
     bank: ErrorBank,
     errors: ErrorSignal,
     times: tuple[Ints, Ints],
     key_of: Callable[[int], Key],
     detections: list[Detection],
+    fair: Callable[[Key], bool] = lambda _: True,
 ) -> Iterator[Finding]:
     """What the bank tells of the last rows held; adds to `detections`.
 
@@ -96,6 +97,8 @@ def tell(
         times: event time and arrival of the new rows, ms.
         key_of: order key of a new row, by position.
         detections: where openings are counted.
+        fair: whether the labels known at a key are those of all predictions; what is told of others
+            waits until they are, and is told then if it still holds.
     """
     history, (ts, arrival) = errors.history, times
     start = history.first + len(history.columns["ts"]) - len(ts)
@@ -109,6 +112,10 @@ def tell(
         if moment.state == "immaterial":
             continue
         over = moment.state == "closed"
+        if not over and not fair(place.key):
+            continue
+        if moment.state == "open" and not _still(bank, errors, moment, offset):
+            continue
         verdict = Verdict(
             "recovered" if over else "changed", moment.row + offset, moment.first + offset
         )
@@ -116,6 +123,14 @@ def tell(
         said = finding(errors, verdict, detector, place, since=moment.since, beyond=beyond)
         if over or bank.episodes.worse(ERROR, said.severity):
             yield said
+
+
+def _still(bank: ErrorBank, errors: ErrorSignal, moment: Moment, offset: int) -> bool:
+    """Whether an open episode that waited to be told is still to be seen in the last rows."""
+    if bank.episodes.open[ERROR].rank >= 0:
+        return True
+    values, _ = errors.values(moment.first + offset, moment.row + offset + 1)
+    return len(values) > 0 and errors.deviates(values)
 
 
 def _sureness(bank: ErrorBank, moment: Moment) -> tuple[DetectorRef, str]:

@@ -23,7 +23,7 @@ TOLERANCE: Final = 0.10
 """Share of the reference's error by which it may be worse, and is still as good as ever."""
 LEAST_TOLERANCE: Final = 0.002
 """The same in error rate, for a reference that hardly errs."""
-_SEVERE: Final = 1.5
+SEVERE: Final = 1.5
 """An error this many times the reference's is critical."""
 
 
@@ -95,7 +95,7 @@ def finding(
             f"worse since about {clock_text(since)}: {measure} {show(mean)}, "
             f"reference {show(reference.mean)} ({told}){beyond}"
         )
-        severity: Severity = "critical" if mean >= _SEVERE * reference.mean else "warning"
+        severity: Severity = "critical" if mean >= SEVERE * reference.mean else "warning"
     else:
         summary = (
             f"as good as the reference again: {measure} {show(mean)}, "

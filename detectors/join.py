@@ -19,13 +19,14 @@ one id (contract.md, sections 2 and 3):
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from detectors import usual
 from detectors.frame import Array, Frame, concat
-from detectors.join_spec import JoinSpec
+from detectors.join_spec import JoinSpec, sampled
 from detectors.lane import Lane
 from detectors.matching import Matching
 from detectors.memory_pending import MemoryPending
@@ -52,11 +53,12 @@ def step(
     Returns:
         The store, and by subject: a prediction frame (its rows without duplicates, with all
         columns), an outcome frame, and a count frame of `duplicates`, `conflicts`,
-        `label_duplicates`, `revisions`, `stale_labels`, `late_labels`, `orphan_labels` and
-        `pending_full` since the last step. Labels that met no prediction count under "model@".
+        `label_duplicates`, `revisions`, `stale_labels`, `late_labels`, `orphan_labels`,
+        `labels_not_sampled` and `pending_full` since the last step. Labels that met no prediction
+        count under "model@".
     """
     matching = Matching(pending, spec)
-    rows = _one_each(frames)
+    rows = _one_each(_in_sample(frames, matching))
     looked_up = [f.columns["id"].data for f in rows if f.kind in _LOOKED_UP]
     if looked_up:
         pending.fetch(np.concatenate(looked_up))
@@ -97,6 +99,31 @@ def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:
             at = which == lane
             causes[at] = frame.columns["cause"].data[rows[at]]
     return causes
+
+
+def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
+    """The frames, of label frames the rows that the model's sample takes; counts the others."""
+    kept = []
+    for frame in frames:
+        share = 1.0
+        if frame.kind == "label":
+            share = matching.spec.sample(frame.subject.partition("@")[0])
+        if share < 1 and frame.n:
+            chosen = sampled(frame.columns["id"].data, share)
+            _count_left_out(matching, frame.take(~chosen))
+            if not chosen.all():
+                kept.append(frame.take(chosen))
+                continue
+        kept.append(frame)
+    return kept
+
+
+def _count_left_out(matching: Matching, frame: Frame) -> None:
+    """Counts labels outside the sample, each with the cause that its row has."""
+    cause = frame.columns.get("cause")
+    causes = Counter([-1] * frame.n if cause is None else cause.data.tolist())
+    for offset, n in causes.items():
+        matching.counts[frame.subject, "labels_not_sampled", offset] += n
 
 
 def _one_each(frames: Sequence[Frame]) -> list[Frame]:

@@ -131,6 +131,10 @@ def kind_of(signal: str) -> Kind:
         return "latency"
     if signal.startswith(ATTRIBUTION):
         return "attribution_drift"
+    if signal == "label":
+        return "label_drift"
+    if signal == "residual":
+        return "performance"
     features = ("feature:", LENGTH, TOKENS)
     return "feature_drift" if signal.startswith(features) else "prediction_drift"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.classes import Key, row_key
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
+from detectors.label_bank import rows_of
 from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.state import Learning, MonitorState
 from detectors.tallies import TOTAL_CAP, empty_tally
@@ -21,6 +23,13 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 WAITING_PER_ROW: Final = 8
 """Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
+
+
+def note(state: MonitorState, frame: Frame) -> None:
+    """Takes note of when the labels came, whether or not they can be scored yet."""
+    counted = _first(frame) & ~_late(state, frame)
+    if counted.any():
+        state.label_times.labelled(frame if counted.all() else frame.take(counted))
 
 
 def take(
@@ -45,6 +54,27 @@ def take(
     if frame is None or not frame.n:
         return None
     scored = _score(state, frame)
+    _add(state, scored)
+
+    def key_of(row: int) -> Key:
+        return max(row_key(frame, row), state.decided)
+
+    times = state.label_times
+    findings += state.concept.step(scored, key_of, detections, times.fair)
+    _compare_ages(state, scored, key_of, findings)
+    labels, at = rows_of(frame, scored, state.table.aliases)
+    if len(labels):
+        findings += state.labels.step(
+            labels, times.matured, lambda row: key_of(int(at[row])), times.fair, detections
+        )
+    on_time = scored.on_time()
+    if state.profile is None or not state.profile.metrics:
+        state.baseline.take(on_time, state.every_metric)
+    return on_time
+
+
+def _add(state: MonitorState, scored: Outcomes) -> None:
+    """Adds outcomes to what is counted since start, of the latest, and of what scores promise."""
     state.count("unknown_class", scored.unknown)
     unscorable = scored.first & np.isnan(scored.error)
     state.count("unscorable", int(np.count_nonzero(unscorable)))
@@ -55,14 +85,28 @@ def take(
     if state.expectation is not None:
         state.expectation.learn(scored, state.spec.warmup)
 
-    def key_of(row: int) -> Key:
-        return max(row_key(frame, row), state.decided)
 
-    findings += state.concept.step(scored, key_of, detections)
-    on_time = scored.on_time()
-    if state.profile is None or not state.profile.metrics:
-        state.baseline.take(on_time, state.every_metric)
-    return on_time
+def _compare_ages(
+    state: MonitorState, scored: Outcomes, key_of: Callable[[int], Key], findings: list[Finding]
+) -> None:
+    """Holds errors against those of labels of the same age, where ages differ."""
+    times = state.label_times
+    if times.first is None or scored.entries.deviations is not None:
+        return
+    at = np.flatnonzero(scored.first & ~scored.late & ~np.isnan(scored.error))
+    if not len(at):
+        return
+
+    def in_force(key: Key) -> bool:
+        return times.seen_all_ages(int(key[0])) and not times.fair(key)
+
+    findings += state.aged.step(
+        (scored.ts[at], scored.arrival[at], scored.error[at]),
+        times.first,
+        state.log_c,
+        lambda row: key_of(int(at[row])),
+        in_force,
+    )
 
 
 def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from detectors.bank import MIN_REFERENCE, Rate, log_threshold, ticks_per_day, weights
 from detectors.bank.budget import TICK, tick_size
+from detectors.label_ages import ages_of, signal_of_age
 from detectors.reference import (
     BinnedProfile,
     Bins,
@@ -27,6 +28,8 @@ from detectors.texts import LENGTH, TOKENS
 from driftline.rules import iso_ms
 
 ERROR: Final = "error"
+LABEL: Final = "label"
+RESIDUAL: Final = "residual"
 WEAK_BELOW: Final = 5_000
 """Rows of a reference below which what is said of it carries a badge."""
 _TOLERANCE: Final = 0.001
@@ -64,7 +67,8 @@ def feature_signal(feature: str) -> str:
 def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -> Plan:
     """How the budget is split over what the profile can be a reference of.
 
-    A version's error always has its share, since its reference may come later than the rest.
+    A version's error and labels always have their share, since their reference may come later than
+    the rest.
     """
     values = {feature_signal(name): profile.features[name] for name in features}
     watched = {name: p for name, each in values.items() if (p := _whole(each, profile.n))}
@@ -80,15 +84,17 @@ def plan_of(profile: ReferenceProfile, features: list[str], spec: MonitorSpec) -
     rates = tuple(
         rate for name in features for rate in _rates(name, profile.features[name], profile.n)
     )
+    label_signals = [signal_of_age(age) for age in ages_of(spec.horizon_ms)]
+    labels = [LABEL, *([RESIDUAL] if profile.task == "regression" else [])]
     complete = spec.features is None and len(features) < MAX_FEATURES
     if complete and profile.n >= MIN_REFERENCE:
         news = Rate(NEW_FEATURES, 0, profile.n, absolute=_TOLERANCE)
         rates += ((NEW_FEATURES, "", news),)
     families = {
         "performance": [ERROR],
-        "scores": sorted(outputs.keys() - {*others, LATENCY}),
+        "scores": [*sorted(outputs.keys() - {*others, LATENCY}), *labels],
         "features": sorted([*watched, *others]),
-        "operations": [*latency, *(rate.name for _, _, rate in rates)],
+        "operations": [*latency, *(rate.name for _, _, rate in rates), *label_signals],
     }
     share = weights(families)
     binned = outputs | watched

@@ -144,6 +144,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     """Everything a monitor compares with. `hash` is over the rest; `start`/`end`: event time.
 
     `metrics`: of its outcomes, all that have a value; empty where it was built without labels.
+    `label` and `residual` (prediction - label of a regression): of rows that had a label.
     `attributions`: by feature, of the 50 that weigh most; `attributions_beyond`: how many more had
     some. `texts`: features of free text. `hourly`: by signal, as alerts name it; empty where the
     reference is short.
@@ -165,6 +166,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     error: ErrorReference | None = None
     calibration: CalibrationProfile | None = None
     metrics: dict[str, float] = {}
+    label: BinnedProfile | None = None
+    residual: NumericProfile | None = None
     latency: NumericProfile | None = None
     attributions: dict[str, AttributionProfile] = {}
     attributions_beyond: int = 0

@@ -21,6 +21,7 @@ from detectors.classes import (
 )
 from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
+from detectors.label_bank import profiles_of, rows_of
 from detectors.measured import measure
 from detectors.profiling import categorical, error_reference, numeric
 from detectors.reference import (
@@ -83,6 +84,7 @@ def build(
     if outcomes is not None:
         measured = _metrics(outcomes, decision, spec, catalog)
         profile = msgspec.structs.replace(profile, metrics=measured).sealed()
+        profile = _with_labels(profile, outcomes, decision, spec)
     expectation = Expectation.of(profile)
     if outcomes is None or expectation is None:
         return profile
@@ -200,6 +202,17 @@ def _metrics(
     tally.add(scored.entries)
     metrics = every_metric(spec, decision.task, catalog)
     return numbers(measure(tally, decision, table, metrics, _scores_of(decision)))
+
+
+def _with_labels(
+    profile: ReferenceProfile, outcomes: Frame, decision: Decision, spec: MonitorSpec
+) -> ReferenceProfile:
+    """The profile with those of labels, in the order of their predictions."""
+    ordered = outcomes.take(np.argsort(outcomes.ints("ts"), kind="stable"))
+    rows, _ = rows_of(ordered, _scored(ordered, decision, spec), aliases_of(spec.classes))
+    if not len(rows):
+        return profile
+    return msgspec.structs.replace(profile, **profiles_of(rows)).sealed()
 
 
 def _error(scored: Outcomes) -> ErrorReference | None:

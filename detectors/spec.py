@@ -85,6 +85,8 @@ class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Class -> other texts that mean it, such as {"true": ("1", "yes")}."""
     horizon_ms: int = 24 * HOUR_MS
     """How long a prediction waits for its label."""
+    label_sample: float = 1.0
+    """Share of predictions, by their id, whose labels are taken; 0: the model has no labels."""
     window_ms: int = HOUR_MS
     lateness_ms: int = 10 * MINUTE_MS
     """How long after its end a window takes rows before it closes, on the arrival clock."""

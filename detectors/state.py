@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from detectors.aged_errors import AgedErrors
 from detectors.api import Value
 from detectors.baseline import Baseline
 from detectors.classes import ClassTable, Decision, Key, aliases_of
@@ -21,6 +22,8 @@ from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
+from detectors.label_bank import LabelBank
+from detectors.label_times import LabelTimes
 from detectors.measured import measure
 from detectors.policy import PolicyState
 from detectors.recent import Recent
@@ -32,6 +35,7 @@ from detectors.spec import MonitorSpec, config_hash
 from detectors.summary import estimates, numbers
 from detectors.tallies import Tally, load_tally
 from detectors.thresholds import Thresholds
+from detectors.volume import Volume
 from detectors.windows import NO_WINDOWS, Windows
 from driftline.alerts import WindowSummary
 from driftline.errors import UnknownVersion
@@ -81,6 +85,10 @@ class MonitorState:
         total: all outcomes since the subject began, those of late predictions included.
         detections: (signal, detector) -> changes it found since the subject began.
         summaries: windows to publish; `take_windows` empties it.
+        volume: the traffic of predictions.
+        label_times: when labels come, and how many.
+        labels: what they say, and by how much predictions miss them.
+        aged: errors by age of the label.
         found: what published windows told; the step that published them empties it.
     """
 
@@ -92,6 +100,9 @@ class MonitorState:
     concept: Concept
     policy: PolicyState
     thresholds: Thresholds
+    label_times: LabelTimes
+    labels: LabelBank
+    aged: AgedErrors
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -110,6 +121,18 @@ class MonitorState:
     detections: dict[tuple[str, str], int] = field(default_factory=dict)
     summaries: list[WindowSummary] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
+    volume: Volume = field(default_factory=Volume)
+
+    @property
+    def next_due(self) -> int | None:
+        """An arrival before which the clock alone makes nothing happen; None: it never does."""
+        due = (self.windows.next_due, self.volume.next_due, self.label_times.next_due)
+        return min((at for at in due if at is not None), default=None)
+
+    @property
+    def log_c(self) -> Mapping[str, float]:
+        """Thresholds by signal; empty while there is no reference."""
+        return {} if self.features is None else self.features.plan.log_c
 
     def take_windows(self) -> list[WindowSummary]:
         """The windows closed or revised since the last call, in the order they were."""
@@ -173,7 +196,7 @@ class MonitorState:
         shown |= self.concept.statistics()
         if self.score is not None:
             shown[SCORE, self.score.name] = self.score.statistic
-        return shown
+        return shown | self.volume.statistics() | self.labels.statistics()
 
     @property
     def warmup_left(self) -> int:
@@ -212,6 +235,10 @@ class MonitorState:
             "expectation": None if self.expectation is None else self.expectation.dump(),
             "recent": self.recent.dump(),
             "baseline": self.baseline.dump(),
+            "volume": self.volume.dump(),
+            "label_times": self.label_times.dump(),
+            "labels": self.labels.dump(),
+            "aged": self.aged.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -239,6 +266,9 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         concept=concept,
         policy=PolicyState.load(dumped["policy"], subject, spec),
         thresholds=Thresholds.load(dumped["thresholds"], spec),
+        label_times=_label_times(dumped, spec),
+        labels=LabelBank(spec.warmup),
+        aged=AgedErrors(spec.warmup, spec.horizon_ms),
         learning=None if dumped["learning"] is None else _load_learning(dumped["learning"]),
         counters=dict(dumped["counters"]),
         decided=tuple(dumped["decided"]),
@@ -246,6 +276,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         guess=Guess.load(dumped["guess"]),
         recent=Recent.load(dumped["recent"]),
         baseline=Baseline.load(dumped["baseline"], spec.warmup),
+        volume=Volume.load(dumped["volume"]) if "volume" in dumped else Volume(),
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
@@ -257,13 +288,25 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
     if dumped["profile"] is not None:
         state.profile = msgspec.convert(dumped["profile"], ReferenceProfile)
         state.features = Features.load(dumped["features"], roster.names, state.profile, spec)
+        state.label_times.retune(state.log_c)
         concept.go_on_with(state.features.plan, spec, dumped["concept"])
+    if dumped.get("aged") is not None:
+        state.aged.restore(dumped["aged"])
+        state.aged.retune(state.log_c)
+    if dumped.get("labels") is not None:
+        plan = None if state.features is None else state.features.plan
+        state.labels = LabelBank.load(dumped["labels"], spec.warmup, plan)
     if dumped["score"] is not None:
         state.score = PageHinkley.load(dumped["score"])
     state.detections = {(signal, detector): n for signal, detector, n in dumped["detections"]}
     state.summaries = [msgspec.convert(s, WindowSummary) for s in dumped["summaries"]]
     state.count("cold_starts", _cold_starts(state))
     return state
+
+
+def _label_times(dumped: Mapping[str, Any], spec: MonitorSpec) -> LabelTimes:
+    found = dumped.get("label_times")
+    return LabelTimes(spec) if found is None else LabelTimes.load(found, spec)
 
 
 def _cold_starts(state: MonitorState) -> int:

@@ -190,6 +190,7 @@ class LabelCoverage(Struct, frozen=True):
     `provisional`: below 90 % of what earlier windows had in the end. `low`, `high`: the error rate
     lies between them whatever the missing labels say. `least`, `most`: coverage of the worst and
     best covered scores; `reweighted`: error rate with scores weighing as among all predictions.
+    `caveat`: what else is known to be amiss with the labels.
     """
 
     coverage: float
@@ -199,6 +200,7 @@ class LabelCoverage(Struct, frozen=True):
     least: float | None = None
     most: float | None = None
     reweighted: float | None = None
+    caveat: str | None = None
 
 
 class WindowSummary(Struct, frozen=True, kw_only=True):

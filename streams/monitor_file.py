@@ -138,14 +138,13 @@ class _Reader:
 
     def _labels(self, node: Node) -> None:
         if node.text == "none":
-            self._note(node, "labels")
+            self._keep("label_sample", 0.0)
             return
         fields = self.document.mapping(node, KEYS["labels"])
         if "horizon" in fields:
             self._keep("horizon_ms", self.document.duration(fields["horizon"], least_ms=1_000))
         if "sample" in fields:
-            self.document.number(fields["sample"], least=0, most=1)
-            self._note(fields["sample"], "labels")
+            self._keep("label_sample", self.document.number(fields["sample"], least=0, most=1))
 
     def _windows(self, node: Node) -> None:
         fields = self.document.mapping(node, KEYS["windows"])

@@ -139,7 +139,13 @@ def _labels() -> Schema:
         "default": "24h",
         "description": "How long a prediction waits for its label.",
     }
-    sample = {"type": "number", "minimum": 0, "maximum": 1, "description": "Not in force yet."}
+    sample = {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 1,
+        "description": "Share of predictions, by their id, whose labels are taken.",
+    }
     return {
         "anyOf": [
             {"const": "none"},

@@ -78,6 +78,11 @@ class Monitors:
             default_horizon_ms=default.horizon_ms,
             horizons_ms={model: spec.horizon_ms for model, spec in sorted(self.specs.items())},
             segments={model: spec.segments for model, spec in sorted(self.specs.items())},
+            samples={
+                model: spec.label_sample
+                for model, spec in sorted(self.specs.items())
+                if spec.label_sample < 1
+            },
         )
 
     @property

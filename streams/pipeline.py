@@ -191,6 +191,10 @@ class DetectShard:
         self.subjects: dict[str, MonitorState] = {}
         self.counts: dict[str, dict[str, int]] = {}
         """Counters of subjects without a monitor; `model@`: of labels that met no prediction."""
+        self.until: int | None = None
+        """Arrival at which predictions end because their file does: what follows is no silence."""
+        self.ends: int | None = None
+        """The same of all rows: nobody knows which labels would have come."""
         self.remediation = Remediation()
 
     @property
@@ -245,6 +249,8 @@ class DetectShard:
                 return
         elif not frames and not _is_due(state, clock):
             return
+        state.volume.until = self.until
+        state.label_times.cohorts.until = self.ends
         gone = silence.expiries(frames, state.last_row, clock)
         state.last_row = silence.last_arrival(frames, state.last_row)
         orders = sorted([*commands.told(frames), *gone], key=lambda order: order.key)
@@ -340,7 +346,7 @@ class DetectShard:
 
 def _is_due(state: MonitorState, clock: int) -> bool:
     """Whether the clock alone makes something happen: a window closes, or incidents expire."""
-    due = state.windows.next_due
+    due = state.next_due
     gone = bool(state.policy.incidents) and clock >= state.last_row + silence.SILENT_MS
     return gone or (due is not None and clock >= due)
 

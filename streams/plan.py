@@ -16,9 +16,10 @@ import msgspec
 
 from detectors import engine
 from detectors.bank.budget import TICK, expected_per_week, tick_size
+from detectors.label_ages import ages_of, signal_of_age
 from detectors.memory_pending import MAX_ENTRIES
 from detectors.moved import kind_of
-from detectors.plan import Plan, plan_of
+from detectors.plan import ERROR, LABEL, RESIDUAL, Plan, plan_of
 from detectors.reference import ReferenceProfile
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
@@ -150,14 +151,17 @@ def _model(spec: MonitorSpec, profile: ReferenceProfile | None, rate: float | No
 
 
 def _families(split: Plan, spec: MonitorSpec) -> dict[str, int]:
-    """Signals by what they are about; `thresholds` are rules of windows, outside the budget."""
+    """Signals by what they are about; `volume` and `thresholds` are outside the budget."""
     rates: dict[str, int] = {}
     for kind, _, _ in split.rates:
         rates[kind] = rates.get(kind, 0) + 1
     texts = sum(name.startswith((LENGTH, TOKENS)) for name in split.binned)
     kinds = Counter(kind_of(name) for name in split.binned)
     families = {
-        "error": sum(name not in split.binned for name in split.log_c) - len(split.rates),
+        "error": int(ERROR in split.log_c),
+        "labels and residuals": sum(name in split.log_c for name in (LABEL, RESIDUAL)),
+        "label delay": sum(signal_of_age(age) in split.log_c for age in ages_of(spec.horizon_ms)),
+        "volume": 1,
         "prediction and score": kinds["prediction_drift"],
         "feature values": kinds["feature_drift"] - texts,
         "texts": texts,

@@ -68,6 +68,12 @@ class Feed:
         """The names of its source partitions."""
         return [source.log for source in self._sources]
 
+    @property
+    def predicted_until(self) -> int | None:
+        """The last arrival of a prediction, known once their files are read to the end."""
+        source = self._sources[0]
+        return source.reached if source.ended else None
+
     def __iter__(self) -> Iterator[Message]:
         """Yields the messages; a second time only after `keep`."""
         if self._kept is not None:
@@ -126,6 +132,7 @@ class Replay:
         """Reads all files, then lets the clock run on until every window has closed."""
         reached: list[int] = []
         for message in self._feed:
+            self.detect.until = self._feed.predicted_until
             if message.header.log == self._feed.logs[0]:
                 self._told = message.header.to
             self._step(message)
@@ -134,6 +141,7 @@ class Replay:
             models = {subject.partition("@")[0] for subject in self.detect.subjects}
             end = max(reached) + self._monitors.settle_ms(sorted(models))
             self.detect.conclude()
+            self.detect.ends = max(reached)
             self._step(Message(self._nothing(), dict.fromkeys(self._feed.logs, end)))
 
     def _nothing(self) -> Header:

@@ -21,6 +21,8 @@ pytestmark = [
 ]
 
 WATCHED = ("_drift", "performance", "data_quality")
+STEADY = ("volume", "label_delay")
+"""What no set has an incident of, and none may be made of its end."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def replayed(name: str, settings: str) -> Replayed:
             *("--labels", DATA / name / "labels.jsonl.gz"),
         )
         alerts = [json.loads(line) for line in (here / "alerts.jsonl").read_text().splitlines()]
+    assert [a["summary"] for a in alerts if a["kind"] in STEADY] == []
     times = sorted(row["ts"] for row in rows(name, "predictions"))
     return Replayed(name, alerts, times)
 
