@@ -204,7 +204,7 @@ class Workers:
         return True
 
     def _value(self, at: int, name: str, **labels: str) -> float:
-        text = self._get(at, "metrics")
+        text = self._get(at, f"metrics?name[]={name}")
         wanted = "\n".join(line for line in (text or "").splitlines() if line.startswith(name))
         return sum(
             sample.value
