@@ -22,7 +22,7 @@ from tests.bench.job import progress_of
 
 ROOT = Path(__file__).parents[2]
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-CHECKPOINT_S = 5
+CHECKPOINT_S = 10
 HANDLED = ("driftline_rows_received_total", "detect")
 """Predictions and outcomes that came to the last stage: every event once."""
 
