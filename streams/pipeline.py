@@ -22,6 +22,7 @@ from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.summary import bands, errors_of, numbers
+from detectors.volume_versions import ModelTraffic
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
@@ -196,6 +197,8 @@ class DetectShard:
         self.ends: int | None = None
         """The same of all rows: nobody knows which labels would have come."""
         self.remediation = Remediation()
+        self.traffic: dict[str, ModelTraffic] = {}
+        """What each model had of all its versions."""
 
     @property
     def passed(self) -> int | None:
@@ -234,10 +237,23 @@ class DetectShard:
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
         before = len(decided.alerts)
+        self._count_traffic(due)
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
+        for traffic in self.traffic.values():
+            traffic.forget(clock)
         alerts = decided.alerts[before:]
         decided.actions += self.remediation.step(self.monitors, due, alerts, clock)
+
+    def _count_traffic(self, due: dict[str, list[Frame]]) -> None:
+        """Counts predictions by model, before any version is asked where its own have gone."""
+        for subject, frames in due.items():
+            if subject in self.subjects or len(self.subjects) < MAX_SUBJECTS:
+                model, _, _ = subject.partition("@")
+                for frame in frames:
+                    if frame.kind == "prediction":
+                        traffic = self.traffic.setdefault(model, ModelTraffic())
+                        traffic.take(frame.ints("arrival"))
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
         """Steps one subject, or lets its windows close; a new one gets its monitor here."""
@@ -256,6 +272,8 @@ class DetectShard:
         orders = sorted([*commands.told(frames), *gone], key=lambda order: order.key)
         for rows, told in between(frames, orders):
             state, findings = engine.step(state, rows, clock if told is None else told.at)
+            if state.subject.model in self.traffic:
+                findings = self.traffic[state.subject.model].news(findings)
             state.policy, alerts = policy.step(state.policy, findings)
             decided.alerts += alerts
             if told is not None:
@@ -325,6 +343,7 @@ class DetectShard:
             "subjects": {name: state.dump() for name, state in self.subjects.items()},
             "counts": self.counts,
             "remediation": self.remediation.dump(),
+            "traffic": {model: traffic.dump() for model, traffic in self.traffic.items()},
         }
 
     @classmethod
@@ -341,6 +360,10 @@ class DetectShard:
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
         shard.remediation = Remediation.load(dumped.get("remediation", {}))
+        shard.traffic = {
+            model: ModelTraffic.load(traffic)
+            for model, traffic in dumped.get("traffic", {}).items()
+        }
         return shard
 
 
