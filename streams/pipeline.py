@@ -43,6 +43,9 @@ NO_MODEL = "@"
 MONITORED = ("prediction", "outcome")
 """Kinds of rows that are a reason to have a monitor."""
 
+UNWATCHED = ("prediction_id", "label_ts", "label_source")
+"""Columns for people and for join; texts of ids cost as much to hold as all features."""
+
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
 
@@ -215,11 +218,12 @@ class DetectShard:
         counts: dict[str, list[Frame]] = {}
         waiting = False
         for message in messages:
-            sizes = [frame.nbytes for frame in message.frames]
+            frames = [_watched(frame) for frame in message.frames]
+            sizes = [frame.nbytes for frame in frames]
             if waiting and self.sequencer.nbytes + sum(sizes) > self.held.limit_bytes:
                 self._decide(counts, decided)
                 counts = {}
-            for frame, size in zip(message.frames, sizes, strict=True):
+            for frame, size in zip(frames, sizes, strict=True):
                 if frame.kind == "count":  # exact whenever they come: they have no place in order
                     counts.setdefault(frame.subject, []).append(frame)
                 else:
@@ -365,6 +369,14 @@ class DetectShard:
             for model, traffic in dumped.get("traffic", {}).items()
         }
         return shard
+
+
+def _watched(frame: Frame) -> Frame:
+    """The frame without the columns that no monitor looks at."""
+    if not any(name in frame.columns for name in UNWATCHED):
+        return frame
+    columns = {name: column for name, column in frame.columns.items() if name not in UNWATCHED}
+    return Frame(frame.subject, frame.kind, frame.n, columns, frame.cause)
 
 
 def _is_due(state: MonitorState, clock: int) -> bool:
