@@ -19,7 +19,7 @@ import numpy as np
 from detectors.frame import SOURCE_SHIFT, Array, Column, Frame
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, is_name, iso_ms
 from driftline.shapes import DOUBTS, Shape, Shapes, label_decoder
-from streams.shards import id_column, id_hashes
+from streams.shards import id_hashes
 from streams.single_columns import label_columns, prediction_columns
 
 LESSONS_PER_BATCH = 4
@@ -201,7 +201,6 @@ def _add(
     n = len(ids)
     columns = {
         "id": Column(id_hashes(ids)),
-        "prediction_id": id_column(ids),
         "ts": Column(ts),
         "arrival": Column(arrivals),
         "source": Column(np.full(n, records.rank << SOURCE_SHIFT | records.partition, np.int64)),
