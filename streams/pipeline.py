@@ -22,6 +22,7 @@ from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.summary import bands, errors_of, numbers
+from detectors.volume_versions import ModelTraffic
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
@@ -41,6 +42,9 @@ NO_MODEL = "@"
 
 MONITORED = ("prediction", "outcome")
 """Kinds of rows that are a reason to have a monitor."""
+
+UNWATCHED = ("prediction_id", "label_ts", "label_source")
+"""Columns for people and for join; texts of ids cost as much to hold as all features."""
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
@@ -198,6 +202,8 @@ class DetectShard:
         self.remediation = Remediation()
         self.changed: set[str] = set()
         """Subjects that were stepped or counted; for who reads them to clear."""
+        self.traffic: dict[str, ModelTraffic] = {}
+        """What each model had of all its versions."""
 
     @property
     def passed(self) -> int | None:
@@ -214,11 +220,12 @@ class DetectShard:
         counts: dict[str, list[Frame]] = {}
         waiting = False
         for message in messages:
-            sizes = [frame.nbytes for frame in message.frames]
+            frames = [_watched(frame) for frame in message.frames]
+            sizes = [frame.nbytes for frame in frames]
             if waiting and self.sequencer.nbytes + sum(sizes) > self.held.limit_bytes:
                 self._decide(counts, decided)
                 counts = {}
-            for frame, size in zip(message.frames, sizes, strict=True):
+            for frame, size in zip(frames, sizes, strict=True):
                 if frame.kind == "count":  # exact whenever they come: they have no place in order
                     counts.setdefault(frame.subject, []).append(frame)
                 else:
@@ -236,10 +243,23 @@ class DetectShard:
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
         before = len(decided.alerts)
+        self._count_traffic(due)
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
+        for traffic in self.traffic.values():
+            traffic.forget(clock)
         alerts = decided.alerts[before:]
         decided.actions += self.remediation.step(self.monitors, due, alerts, clock)
+
+    def _count_traffic(self, due: dict[str, list[Frame]]) -> None:
+        """Counts predictions by model, before any version is asked where its own have gone."""
+        for subject, frames in due.items():
+            if subject in self.subjects or len(self.subjects) < MAX_SUBJECTS:
+                model, _, _ = subject.partition("@")
+                for frame in frames:
+                    if frame.kind == "prediction":
+                        traffic = self.traffic.setdefault(model, ModelTraffic())
+                        traffic.take(frame.ints("arrival"))
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
         """Steps one subject, or lets its windows close; a new one gets its monitor here."""
@@ -259,6 +279,8 @@ class DetectShard:
         orders = sorted([*commands.told(frames), *gone], key=lambda order: order.key)
         for rows, told in between(frames, orders):
             state, findings = engine.step(state, rows, clock if told is None else told.at)
+            if state.subject.model in self.traffic:
+                findings = self.traffic[state.subject.model].news(findings)
             state.policy, alerts = policy.step(state.policy, findings)
             decided.alerts += alerts
             if told is not None:
@@ -344,6 +366,7 @@ class DetectShard:
             "subjects": {name: state.dump() for name, state in self.subjects.items()},
             "counts": self.counts,
             "remediation": self.remediation.dump(),
+            "traffic": {model: traffic.dump() for model, traffic in self.traffic.items()},
         }
 
     @classmethod
@@ -360,7 +383,19 @@ class DetectShard:
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
         shard.remediation = Remediation.load(dumped.get("remediation", {}))
+        shard.traffic = {
+            model: ModelTraffic.load(traffic)
+            for model, traffic in dumped.get("traffic", {}).items()
+        }
         return shard
+
+
+def _watched(frame: Frame) -> Frame:
+    """The frame without the columns that no monitor looks at."""
+    if not any(name in frame.columns for name in UNWATCHED):
+        return frame
+    columns = {name: column for name, column in frame.columns.items() if name not in UNWATCHED}
+    return Frame(frame.subject, frame.kind, frame.n, columns, frame.cause)
 
 
 def _is_due(state: MonitorState, clock: int) -> bool:
