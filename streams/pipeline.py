@@ -202,6 +202,8 @@ class DetectShard:
         self.remediation = Remediation()
         self.traffic: dict[str, ModelTraffic] = {}
         """What each model had of all its versions."""
+        self.changed: set[str] = set()
+        """Subjects that were stepped or counted; for who reads them to clear."""
 
     @property
     def passed(self) -> int | None:
@@ -269,6 +271,7 @@ class DetectShard:
                 return
         elif not frames and not _is_due(state, clock):
             return
+        self.changed.add(subject)
         state.volume.until = self.until
         state.label_times.cohorts.until = self.ends
         gone = silence.expiries(frames, state.last_row, clock)
@@ -303,6 +306,7 @@ class DetectShard:
         """Counters of what has no monitor, so that nothing disappears without a trace."""
         if subject not in self.counts and len(self.counts) >= 2 * MAX_SUBJECTS:
             subject = NO_MODEL  # names in labels are anybody's to make up
+        self.changed.add(subject)
         held = self.counts.setdefault(subject, {})
         for frame in frames:
             if frame.kind == "count":
@@ -315,14 +319,29 @@ class DetectShard:
             for name, value in zip(names, values, strict=True):
                 held[str(name)] = held.get(str(name), 0) + value
 
+    def names(self) -> list[str]:
+        """All that has readings: the subjects, and `model@` of what met no prediction."""
+        return sorted({*self.subjects, *self.counts})
+
+    def reading(self, subject: str) -> Reading:
+        """A subject's numbers for /metrics."""
+        state = self.subjects.get(subject)
+        return self.counted(subject) if state is None else reading_of(state)
+
+    def counted(self, subject: str) -> Reading:
+        """Those of its numbers that are counters, which cost little."""
+        state = self.subjects.get(subject)
+        if state is None:
+            return Reading(counters=dict(self.counts.get(subject, {})))
+        return Reading(
+            counters=dict(state.counters),
+            detections=dict(state.detections),
+            transitions=dict(state.policy.transitions),
+        )
+
     def readings(self) -> Iterator[tuple[str, Reading]]:
-        """Each subject's numbers for /metrics; of `model@`, what met no prediction."""
-        for subject in sorted({*self.subjects, *self.counts}):
-            state = self.subjects.get(subject)
-            if state is None:
-                yield subject, Reading(counters=dict(self.counts[subject]))
-            else:
-                yield subject, reading_of(state)
+        """Every subject's numbers."""
+        return ((subject, self.reading(subject)) for subject in self.names())
 
     def configure(self, monitors: Monitors) -> None:
         """Another configuration from now on; subjects whose own did not change keep theirs."""

@@ -33,13 +33,14 @@ from faust.types.tuples import ConsumerMessage
 from streams import raw_fetch
 from streams.pacing import Pacing
 
-MAX_BATCH_RECORDS = 2_000
-"""Records of one batch: about 15 ms of decoding, so the event loop keeps its pulse."""
+MAX_BATCH_RECORDS = 4_000
+"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because what
+follows costs by the frame: each batch becomes one for every shard and subject in it."""
 
 MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
 
-PACED_AT_ONCE = 4
+PACED_AT_ONCE = 8
 """Batches of source partitions that go on before internal topics are looked at again."""
 
 OPEN_TIMEOUT_S = 20.0
