@@ -23,6 +23,7 @@ from streams import logs, raw_fetch, transport
 from streams.agents.answers import CommandFeed
 from streams.agents.commands import Commands
 from streams.agents.detect import Detect
+from streams.agents.execute import Execute
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.ledger import KafkaLedger
@@ -31,6 +32,7 @@ from streams.audit.recorder import Recorder
 from streams.changes import ChangeLog
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
+from streams.execution import executor
 from streams.health import HealthServer
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
@@ -106,6 +108,7 @@ class Worker:
             GivenUp(self.outbox, topics),
             pictures=Pictures(),
         )
+        self.executor = executor(monitors, destinations)
         self.answers = CommandFeed(
             bootstrap_servers(settings), topics.commands, self.notifier.command
         )
@@ -158,9 +161,17 @@ class Worker:
         )
         detect.publish_to(topics)
         notify = Notify(
-            self.outbox, self.telemetry, topics, self.notifier, self.ledger, self.answers
+            self.outbox,
+            self.telemetry,
+            topics,
+            self.notifier,
+            ledger=self.ledger,
+            answers=self.answers,
         )
-        return [ingest, commands, join, detect, notify]
+        self.execute = Execute(
+            self.outbox, self.telemetry, topics, self.executor, end_of=self._end_of
+        )
+        return [ingest, commands, join, detect, notify, self.execute]
 
     def _connect(self, stages: list[Stage]) -> None:
         """One Faust agent per stage, each on the batch channel of its topics."""
@@ -198,6 +209,7 @@ class Worker:
         self.health.set_ready(False, "stopping")
         log.info("stopping: writing checkpoints")
         await self.answers.stop()
+        await self.execute.stop()
         await self.notifier.stop()
         await self.stages.checkpoint_all()
         if self.app.consumer is not None:

@@ -89,6 +89,7 @@ class Notify(Stage):
         telemetry: Telemetry,
         topics: Topics,
         engine: Engine,
+        *,
         ledger: KafkaLedger,
         answers: CommandFeed,
     ) -> None:

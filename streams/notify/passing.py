@@ -42,7 +42,7 @@ class Passing:
         lane = self._state.lanes[self._destination.name]
         records = []
         while (owed := to_pass_on(lane, self._state.answers, now)) is not None:
-            fingerprint, told, said = owed
+            fingerprint, told, _ = owed
             error, _ = await attempt(self._say(told.reference or ""))
             if error is not None and error.retriable:
                 self._failures += 1
@@ -53,7 +53,7 @@ class Passing:
             if lane.lines.get(fingerprint) is None:
                 continue  # its partition went to another worker meanwhile
             problem = f"not taken: {error}"[:200] if error is not None else ""
-            records.append(passed_on(lane, fingerprint, told, said, now, problem))
+            records.append(passed_on(lane, owed, now, problem=problem))
         return records
 
     async def _say(self, reference: str) -> None:

@@ -25,6 +25,7 @@ from streams.notify.rules import Destination
 from streams.notify.schedule import plan, stormy
 from streams.notify.waking import next_unmuted, remind, unmute
 
+
 class NotifyState:
     """All destinations. Not shared between event loops."""
 

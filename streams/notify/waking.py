@@ -90,9 +90,10 @@ def to_pass_on(lane: Lane, answers: Answers, now: float) -> tuple[str, Told, Sai
 
 
 def passed_on(
-    lane: Lane, fingerprint: str, told: Told, said: Said, now: float, problem: str
+    lane: Lane, owed: tuple[str, Told, Said], now: float, *, problem: str = ""
 ) -> Notification:
     """The record that a pager knows, or will not be told, who took an incident."""
+    fingerprint, told, said = owed
     record = Notification(
         destination=lane.destination.name,
         fingerprint=fingerprint,
