@@ -83,7 +83,9 @@ def test_a_webhook_that_is_refused_for_good_or_too_often_has_failed(answer: int,
 
 def test_a_hook_is_called_with_the_action_in_a_thread():
     called: list[tuple[Action, str]] = []
-    outcome = run(DUE, hooks={"page": lambda a: called.append((a, threading.current_thread().name))})
+    outcome = run(
+        DUE, hooks={"page": lambda a: called.append((a, threading.current_thread().name))}
+    )
     assert outcome == ("done", "hook page ran")
     assert called == [(DUE, "hook a1")]
 
@@ -140,7 +142,9 @@ class Log:
     def __init__(self, *actions: Action) -> None:
         self.actions = list(actions)
 
-    async def send(self, topic: str, partition: int | None, value: bytes, *_: Any) -> Awaitable[None]:
+    async def send(
+        self, topic: str, partition: int | None, value: bytes, *_: Any
+    ) -> Awaitable[None]:
         assert (topic, partition) == ("driftline.actions", 1)
         self.actions.append(decode_action(value))
         return asyncio.sleep(0)
