@@ -131,8 +131,10 @@ class Stage(ABC):
         """A session per partition, from its checkpoint; given the group's (offset, metadata)."""
 
     @abstractmethod
-    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The position in each partition's newest checkpoint; a kept session is not behind it."""
+    async def current(
+        self, sessions: Mapping[TP, Session], tps: Mapping[TP, tuple[int, str]]
+    ) -> set[TP]:
+        """Of sessions that were parked, those that can go on: nobody has gone on without them."""
 
     @abstractmethod
     async def step(self, session: Session, batch: Batch) -> None:
