@@ -200,7 +200,7 @@ class LabelCoverage(Struct, frozen=True):
     least: float | None = None
     most: float | None = None
     reweighted: float | None = None
-    caveat: str | None = None
+    caveat: str | UnsetType = UNSET
 
 
 class WindowSummary(Struct, frozen=True, kw_only=True):
