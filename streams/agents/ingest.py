@@ -107,12 +107,6 @@ class Ingest(Stage):
             sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
         return sessions
 
-    async def current(
-        self, sessions: Mapping[TP, Session], tps: Mapping[TP, tuple[int, str]]
-    ) -> set[TP]:
-        """Those that are not behind the group's offset: there is no state but that."""
-        return {tp for tp, kept in sessions.items() if kept.position >= tps[tp][0]}
-
     def arrival(self, session: Session) -> int | None:
         """The arrival reached in this source partition."""
         reached: int | None = session.core.reached

@@ -23,6 +23,10 @@ from streams.telemetry import Telemetry
 from streams.topics import Topics
 from streams.transport import Batch
 
+NEVER_KEPT = 2**62
+"""A saved position no session has reached: after a rebalance each is opened anew, from the ledger,
+because `closed` made the engine forget what waits."""
+
 
 @dataclass(slots=True)
 class CatchUp:
@@ -102,13 +106,9 @@ class Notify(Stage):
             sessions[tp] = Session(tp, offset, core=past, saved=offset)
         return sessions
 
-    async def current(
-        self,
-        sessions: Mapping[TP, Session],  # noqa: ARG002
-        tps: Mapping[TP, tuple[int, str]],  # noqa: ARG002
-    ) -> set[TP]:
-        """None is kept over a rebalance: `closed` made the engine forget what waits."""
-        return set()
+    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
+        """Beyond every session: none is kept over a rebalance."""
+        return dict.fromkeys(tps, NEVER_KEPT)
 
     def closed(self, session: Session) -> None:
         """The partition goes to another worker, with all that waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,16 @@ class Live:
             alerts.close()
             windows.close()
 
+    def wait_for_observations(self, more: int) -> None:
+        """Returns once join has emitted so many further messages."""
+        rows = Reader(self.bootstrap, self.topics.observations)
+        try:
+            rows.until(lambda _: False, timeout=0.5)
+            wanted = len(rows.records) + more
+            assert rows.until(lambda seen: len(seen) >= wanted, timeout=60), self.workers.logs()
+        finally:
+            rows.close()
+
 
 @pytest.fixture
 def live(
@@ -133,3 +144,15 @@ def test_two_workers_say_what_replay_says(live: Live, monitors: Path, tmp_path: 
     live.workers.start()
     feed(live.bootstrap, live.topics, stream, end_ms=stream.last_arrival + SETTLE_MS)
     check(live, expected)
+
+
+def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50) -> None:
+    """Sends the stream bit by bit, so that a worker can be killed in the middle of it."""
+    cuts = [e["arrival"] for e in stream.predictions[:: len(stream.predictions) // slices]][1:]
+    begin = 0
+    for cut in cuts:
+        feed(live.bootstrap, live.topics, stream.since(begin).until(cut), end_ms=cut)
+        begin = cut
+        time.sleep(seconds / slices)
+    end = stream.last_arrival + SETTLE_MS
+    feed(live.bootstrap, live.topics, stream.since(begin), end_ms=end)
