@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--logs", type=Path, help="folder in which the workers' logs are kept")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers and workers end, too
     failed = False
     for seed in options.seeds:
         outcome = run(seed, options.faults, options.only, options.logs)
@@ -36,7 +38,8 @@ def tell(outcome: Outcome) -> None:
     lost = len(outcome.problems)
     print(
         f"seed {outcome.seed}: {total} faults of {len(outcome.survived)} kinds survived, "
-        f"{outcome.ids} ids, {lost} differences, {outcome.seconds:.0f} s",
+        f"{outcome.ids} ids, {lost} differences, {outcome.ended} workers ended by themselves, "
+        f"{outcome.seconds:.0f} s",
         flush=True,
     )
     for problem in outcome.problems[:SHOWN]:

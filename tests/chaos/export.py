@@ -18,9 +18,16 @@ from tests.stream import Stream
 Event = dict[str, Any]
 
 
-def export(bootstrap: str, topics: Topics) -> Stream:
-    """Every event of the source topics in order of arrival; poison is left out."""
-    return Stream(_events(bootstrap, topics.predictions), _events(bootstrap, topics.labels)).sort()
+def export(bootstrap: str, topics: Topics, end_ms: int) -> Stream:
+    """Every event of the source topics in order of arrival; poison is left out.
+
+    Args:
+        bootstrap: of the broker.
+        topics: whose `predictions` and `labels` are read.
+        end_ms: the clock that ends every partition.
+    """
+    read = [_events(bootstrap, topic, end_ms) for topic in (topics.predictions, topics.labels)]
+    return Stream(*read).sort()
 
 
 def missing(sent: Stream, found: Stream) -> int:
@@ -34,13 +41,20 @@ def missing(sent: Stream, found: Stream) -> int:
     )
 
 
-def _events(bootstrap: str, topic: str) -> list[Event]:
+def _events(bootstrap: str, topic: str, end_ms: int) -> list[Event]:
     reader = Reader(bootstrap, topic)
+    ended: dict[int, bool] = {}
+    seen = 0
+
+    def done(records: list[Message]) -> bool:
+        nonlocal seen
+        for record in records[seen:]:
+            ended[record.partition()] = _clock(record) >= end_ms
+        seen = len(records)
+        return len(ended) == reader.partitions and all(ended.values())
+
     try:
-        last = -1
-        while last != len(reader.records):
-            last = len(reader.records)
-            reader.until(lambda _: False, timeout=3)
+        assert reader.until(done, timeout=120), f"{topic}: no partition is without its last clock"
         records = sorted(reader.records, key=lambda r: (r.partition(), r.offset()))
     finally:
         reader.close()

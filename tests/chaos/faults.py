@@ -35,6 +35,8 @@ class Deployment:
     rng: random.Random
     root: Path
     folders: dict[int, Path] = field(default_factory=dict)
+    ended: int = 0
+    """Workers that ended by themselves and were started again."""
 
     def start(self, folder: Path | None = None) -> subprocess.Popen[bytes]:
         """One more worker, with a state folder of its own or that of a worker that is gone."""
@@ -49,6 +51,7 @@ class Deployment:
         for process in list(self.workers.running):
             if process.poll() is not None:  # it ended itself: a supervisor's job
                 self.workers.running.remove(process)
+                self.ended += 1
                 self.start(self.folders.pop(process.pid))
         return self.rng.choice(self.workers.running)
 

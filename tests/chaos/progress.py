@@ -39,10 +39,10 @@ class Progress:
                 return
         raise FaultError(f"what had come before was not done after {timeout:.0f} s")
 
-    def records(self, arrival: int) -> list[Message]:
-        """All records, once everything that arrived before `arrival` was emitted."""
+    def records(self, arrival: int, more_s: float = 0) -> list[Message]:
+        """All records until everything that arrived before `arrival` was emitted, and some more."""
         self.wait(arrival, 60, lambda: None)
-        self._reader.until(lambda _: False, timeout=3)  # what a zombie may have added
+        self._reader.until(lambda _: False, timeout=more_s)
         return self._reader.records
 
     def close(self) -> None:

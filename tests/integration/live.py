@@ -30,14 +30,7 @@ COUNTERS = {(series.name, *labels): name for name, (series, labels) in COUNTED.i
 """(series, further labels) -> the counter of the state that it shows."""
 
 
-def feed(
-    bootstrap: str,
-    topics: Topics,
-    stream: Stream,
-    *,
-    end_ms: int,
-    every: int = 500,
-) -> None:
+def feed(bootstrap: str, topics: Topics, stream: Stream, *, end_ms: int, every: int = 500) -> None:
     """Sends the stream in arrival order with record timestamp = arrival, clock records between.
 
     Labels are keyed by their reversed id, predictions by their id: other keys, other partitions.
@@ -202,6 +195,7 @@ class Reader:
             {"bootstrap.servers": bootstrap, "group.id": "test-reader", **_CALM}
         )
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self.partitions = len(partitions)
         self._consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
         self.records: list[Message] = []
 
