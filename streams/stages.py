@@ -85,7 +85,7 @@ class Stages:
         parked = {tp: s for tp in tps if (s := self._parked.get(tp) or self._sessions.get(tp))}
         if not parked:
             return {}
-        free = {tp: s for tp, s in parked.items() if not s.failures and await _free(s)}
+        free = {tp: s for tp, s in parked.items() if await _free(s) and not s.failures}
         kept = {tp: free[tp] for tp in await stage.current(free, tps)} if free else {}
         for session in kept.values():
             session.closed = False
