@@ -26,6 +26,7 @@ from detectors.volume_versions import ModelTraffic
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
+from streams.command_rows import at_once
 from streams.frames import Message
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
@@ -81,7 +82,7 @@ class JoinShard:
     def step(self, message: Message) -> list[Frame]:
         """The prediction, outcome and count frames that this message releases, in key order."""
         for frame in message.frames:
-            self.sequencer.hold(frame)
+            self.sequencer.hold(at_once(frame, self.clock.now))
         self.clock.advance(message.arrivals, message.sources)
         return self._release(self.clock.now, None)
 
@@ -100,13 +101,15 @@ class JoinShard:
         for offset, message in messages:
             rows = sum(frame.n for frame in message.frames)
             sizes = [frame.nbytes for frame in message.frames]
+            before = self.clock.now
             self.clock.advance(message.arrivals, message.sources)
             if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
                 out += self._release(waiting.clocks[-1], waiting)
                 waiting = Waiting()
             for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
-                columns = frame.columns | {"cause": cause}
+                placed = at_once(frame, before)
+                columns = placed.columns | {"cause": cause}
                 self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
@@ -200,10 +203,10 @@ class DetectShard:
         self.ends: int | None = None
         """The same of all rows: nobody knows which labels would have come."""
         self.remediation = Remediation()
-        self.changed: set[str] = set()
-        """Subjects that were stepped or counted; for who reads them to clear."""
         self.traffic: dict[str, ModelTraffic] = {}
         """What each model had of all its versions."""
+        self.changed: set[str] = set()
+        """Subjects that were stepped or counted; for who reads them to clear."""
 
     @property
     def passed(self) -> int | None:
