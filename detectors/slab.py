@@ -1,4 +1,4 @@
-"""Slabs: what ends in one slice of time, as columns: predictions of a subject, labels of a model."""
+"""Slabs: predictions of a subject, or labels of a model, that end in one slice, as columns."""
 
 from __future__ import annotations
 

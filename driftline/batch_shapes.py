@@ -21,8 +21,8 @@ from driftline.wire import Columns, Feature, Id, Ms, Score, Text, Value, message
 _SPARSE: Final = 3
 """Batches with less than a third of their model's features are left to the codec."""
 
-NUMBERS: Final = frozenset({float})
-NUMBERS_OR_NULL: Final = frozenset({float, type(None)})
+NUMBERS: Final[frozenset[type]] = frozenset({float})
+NUMBERS_OR_NULL: Final[frozenset[type]] = frozenset({float, type(None)})
 _TYPES: Final[dict[frozenset[type], Any]] = {
     NUMBERS: list[float],
     NUMBERS_OR_NULL: list[float | None],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detectors.frame import Frame
@@ -175,7 +175,8 @@ def test_a_model_whose_events_keep_differing_is_given_up_and_still_read(
 
 
 BATCH = {"model": "fraud", "version": "1", "columns": {
-    "prediction_id": ["p0", "p1", "p2"], "ts": [T, T + 1, T + 2], "prediction": ["yes", "no", "yes"],
+    "prediction_id": ["p0", "p1", "p2"], "ts": [T, T + 1, T + 2],
+    "prediction": ["yes", "no", "yes"],
     "features": {"amount": [1.5, 2, None], "age": [1, 2, 3.5], "land": ["DE", "FR", "DE"]},
 }}  # fmt: skip
 TRUTH = {"model": "fraud", "columns": {
@@ -211,6 +212,7 @@ def columnar(draw: st.DrawFn) -> bytes:
         return json.dumps(body, separators=(",", ":")).encode()
 
 
+@settings(max_examples=60)
 @given(st.lists(st.lists(columnar() | values(), max_size=6), max_size=3), st.integers(0, 1))
 @example([[orjson.dumps(BATCH), orjson.dumps(TRUTH)] * 2], 0)
 @example([[orjson.dumps(BATCH), orjson.dumps(TRUTH | {"source": "form"})] * 2], 1)
