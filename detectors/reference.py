@@ -24,7 +24,8 @@ from driftline.errors import CheckpointError, UnknownVersion
 FORMAT: Final = 2
 _READ: Final = (1, 2)
 _SINCE_2: Final = (
-    *("attributions", "attributions_beyond", "hourly", "latency", "metrics", "texts"),
+    *("attributions", "attributions_beyond", "hourly", "label", "latency", "metrics"),
+    *("residual", "texts"),
 )
 """Parts that profiles of format 1 do not have, nor their hashes."""
 MISSING: Final = 255
