@@ -57,7 +57,7 @@ def steps(draw: st.DrawFn) -> list[list[Row]]:
 
 
 @given(steps(), st.sampled_from([5, 1_000]))
-def test_neither_taking_the_usual_rows_at_once_nor_a_restart_changes_anything(
+def test_neither_usual_rows_taken_at_once_nor_a_restart_change_anything(
     drawn: list[list[Row]], limit: int
 ):
     at_once = run(drawn, limit)
