@@ -88,6 +88,8 @@ class Session:
     sends: list[Awaitable[Any]] = field(default_factory=list)
     told: dict[int, int] = field(default_factory=dict)
     """Destination -> arrival last sent to it."""
+    told_at: float = 0.0
+    """When all destinations were last told of the arrival after a step; monotonic, in s."""
     saved: int = -1
     """Position of the last checkpoint, -1: none yet."""
     saved_at: float = 0.0

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_BACKOFF_S = 30.0
 STOP_WAIT_S = 5.0
 """How long a clean stop waits for a step that is under way, and for the checkpoint after it."""
+TELL_APART_S = 0.2
+"""How seldom a session that steps says how far it is to those it has no rows for: each time costs a
+message for each of them."""
 KEEP_WAIT_S = 5.0
 """How long a rebalance waits for the last step of a session that it might keep."""
 
@@ -138,12 +141,20 @@ class Stages:
                 _must_start_at(session.position, batch)
                 with self.telemetry.stage(stage.name, len(batch.records)):
                     await stage.step(session, batch)
+                    await self._tell(stage, session)
                 session.failures = 0
             except RestartNeededError as error:
                 await self._restart(session, error.reason, error)
             except Exception as error:  # an unforeseen one must not ack data away
                 log.exception("%s: step failed", log_name(batch.tp))
                 await self._restart(session, "error", error)
+
+    async def _tell(self, stage: Stage, session: Session) -> None:
+        """Receivers that a step had no rows for hear of the arrival, too: they wait for it."""
+        now = self.monotonic()
+        if now >= session.told_at + TELL_APART_S:
+            session.told_at = now
+            await stage.tell(session)
 
     async def tick(self) -> None:
         """Once a second: clocks forward, checkpoints where due. A busy session delays no other."""

@@ -35,11 +35,18 @@ from streams import raw_fetch
 from streams.pacing import Pacing
 
 MAX_BATCH_RECORDS = 4_000
-"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because what
-follows costs by the frame: each batch becomes one for every shard and subject in it."""
+"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because
+what follows costs by the frame: each batch becomes one for every shard and subject in it."""
 
 MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+
+FETCH_WAIT_MS = 100
+"""How long the broker keeps a fetch while it has less than FETCH_BYTES. One fetch at a time is out,
+and what it does not ask for waits for it: an idle partition must not hold up a busy one."""
+
+FETCH_BYTES = 64 << 10
+"""Little that comes often costs more than the same at once."""
 
 PACED_AT_ONCE = 8
 """Batches of source partitions that go on before internal topics are looked at again."""
@@ -111,6 +118,12 @@ class BatchSchema(faust.Schema):
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Commits with metadata; a commit that the group refuses is no reason to die."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  Faust's 1,500 is no setting
+        consumer._fetch_min_bytes = FETCH_BYTES  # noqa: SLF001
+        return consumer
 
     async def committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
         """The group's (offset, metadata) for those partitions that have one."""
