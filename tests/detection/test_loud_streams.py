@@ -44,7 +44,7 @@ def rows_late(stream: Stream, known: int) -> int:
 
 
 def told(stream: Stream, folder) -> Heard:
-    return heard(stream, folder, warmup=WARMUP, horizon_ms=2 * HOUR_MS, window_ms=4 * HOUR_MS)
+    return heard(stream, folder, warmup=WARMUP, horizon_ms=2 * HOUR_MS, window_ms=12 * HOUR_MS)
 
 
 @pytest.mark.parametrize(("by", "within"), [(0.5, 1_000), (2.0, 150)])
