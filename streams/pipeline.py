@@ -26,6 +26,7 @@ from detectors.volume_versions import ModelTraffic
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
+from streams.command_rows import at_once
 from streams.frames import Message
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
@@ -42,6 +43,9 @@ NO_MODEL = "@"
 
 MONITORED = ("prediction", "outcome")
 """Kinds of rows that are a reason to have a monitor."""
+
+UNWATCHED = ("prediction_id", "label_ts", "label_source")
+"""Columns for people and for join; texts of ids cost as much to hold as all features."""
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
@@ -78,7 +82,7 @@ class JoinShard:
     def step(self, message: Message) -> list[Frame]:
         """The prediction, outcome and count frames that this message releases, in key order."""
         for frame in message.frames:
-            self.sequencer.hold(frame)
+            self.sequencer.hold(at_once(frame, self.clock.now))
         self.clock.advance(message.arrivals, message.sources)
         return self._release(self.clock.now, None)
 
@@ -97,13 +101,15 @@ class JoinShard:
         for offset, message in messages:
             rows = sum(frame.n for frame in message.frames)
             sizes = [frame.nbytes for frame in message.frames]
+            before = self.clock.now
             self.clock.advance(message.arrivals, message.sources)
             if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
                 out += self._release(waiting.clocks[-1], waiting)
                 waiting = Waiting()
             for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
-                columns = frame.columns | {"cause": cause}
+                placed = at_once(frame, before)
+                columns = placed.columns | {"cause": cause}
                 self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
@@ -199,6 +205,8 @@ class DetectShard:
         self.remediation = Remediation()
         self.traffic: dict[str, ModelTraffic] = {}
         """What each model had of all its versions."""
+        self.changed: set[str] = set()
+        """Subjects that were stepped or counted; for who reads them to clear."""
 
     @property
     def passed(self) -> int | None:
@@ -215,11 +223,12 @@ class DetectShard:
         counts: dict[str, list[Frame]] = {}
         waiting = False
         for message in messages:
-            sizes = [frame.nbytes for frame in message.frames]
+            frames = [_watched(frame) for frame in message.frames]
+            sizes = [frame.nbytes for frame in frames]
             if waiting and self.sequencer.nbytes + sum(sizes) > self.held.limit_bytes:
                 self._decide(counts, decided)
                 counts = {}
-            for frame, size in zip(message.frames, sizes, strict=True):
+            for frame, size in zip(frames, sizes, strict=True):
                 if frame.kind == "count":  # exact whenever they come: they have no place in order
                     counts.setdefault(frame.subject, []).append(frame)
                 else:
@@ -265,6 +274,7 @@ class DetectShard:
                 return
         elif not frames and not _is_due(state, clock):
             return
+        self.changed.add(subject)
         state.volume.until = self.until
         state.label_times.cohorts.until = self.ends
         gone = silence.expiries(frames, state.last_row, clock)
@@ -299,6 +309,7 @@ class DetectShard:
         """Counters of what has no monitor, so that nothing disappears without a trace."""
         if subject not in self.counts and len(self.counts) >= 2 * MAX_SUBJECTS:
             subject = NO_MODEL  # names in labels are anybody's to make up
+        self.changed.add(subject)
         held = self.counts.setdefault(subject, {})
         for frame in frames:
             if frame.kind == "count":
@@ -311,14 +322,29 @@ class DetectShard:
             for name, value in zip(names, values, strict=True):
                 held[str(name)] = held.get(str(name), 0) + value
 
+    def names(self) -> list[str]:
+        """All that has readings: the subjects, and `model@` of what met no prediction."""
+        return sorted({*self.subjects, *self.counts})
+
+    def reading(self, subject: str) -> Reading:
+        """A subject's numbers for /metrics."""
+        state = self.subjects.get(subject)
+        return self.counted(subject) if state is None else reading_of(state)
+
+    def counted(self, subject: str) -> Reading:
+        """Those of its numbers that are counters, which cost little."""
+        state = self.subjects.get(subject)
+        if state is None:
+            return Reading(counters=dict(self.counts.get(subject, {})))
+        return Reading(
+            counters=dict(state.counters),
+            detections=dict(state.detections),
+            transitions=dict(state.policy.transitions),
+        )
+
     def readings(self) -> Iterator[tuple[str, Reading]]:
-        """Each subject's numbers for /metrics; of `model@`, what met no prediction."""
-        for subject in sorted({*self.subjects, *self.counts}):
-            state = self.subjects.get(subject)
-            if state is None:
-                yield subject, Reading(counters=dict(self.counts[subject]))
-            else:
-                yield subject, reading_of(state)
+        """Every subject's numbers."""
+        return ((subject, self.reading(subject)) for subject in self.names())
 
     def configure(self, monitors: Monitors) -> None:
         """Another configuration from now on; subjects whose own did not change keep theirs."""
@@ -365,6 +391,14 @@ class DetectShard:
             for model, traffic in dumped.get("traffic", {}).items()
         }
         return shard
+
+
+def _watched(frame: Frame) -> Frame:
+    """The frame without the columns that no monitor looks at."""
+    if not any(name in frame.columns for name in UNWATCHED):
+        return frame
+    columns = {name: column for name, column in frame.columns.items() if name not in UNWATCHED}
+    return Frame(frame.subject, frame.kind, frame.n, columns, frame.cause)
 
 
 def _is_due(state: MonitorState, clock: int) -> bool:
