@@ -73,8 +73,10 @@ class ModelTraffic:
         return [found for found in findings if not self._is_rollout(found)]
 
     def _is_rollout(self, found: Finding) -> bool:
-        """Whether other versions had half of what this one lost (or gained), and the model as much
-        in all as the day before, give or take a part; less than the noise shows nothing.
+        """Whether traffic only went from one version to another.
+
+        Then other versions had half of what this one lost (or gained), and the model as much in all
+        as the day before, give or take a part; less than the noise shows nothing.
         """
         usual, value = found.statistic.baseline, found.statistic.value
         if found.signal != SIGNAL or found.state != "changed" or usual is None or value is None:

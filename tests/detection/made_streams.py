@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ class Stream:
         versions = np.array(["1"] * len(self.ts) if self.version is None else self.version)
         order = np.argsort(arrival, kind="stable")
         edges = [0, *(np.flatnonzero(versions[order][1:] != versions[order][:-1]) + 1), len(order)]
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             for at in range(begin, end, _BATCH):
                 rows = order[at : min(at + _BATCH, end)]
                 yield self._batch(rows, arrival, str(versions[rows[0]]))
@@ -134,7 +135,15 @@ def times(
     cycle: float = 0.0,
     weekend: float = 1.0,
 ) -> np.ndarray:
-    """Poisson arrivals from a Monday on, ms; `cycle`: of the day, `weekend`: traffic that is left."""
+    """Poisson arrivals from a Monday on, ms.
+
+    Args:
+        rng: what they are drawn from.
+        per_day: how many there are on average on a weekday.
+        days: how long.
+        cycle: amplitude of the daily cycle, as a share.
+        weekend: share of traffic that is left at weekends.
+    """
     minutes = np.arange(int(days * 1_440))
     rate = per_day / 1_440 * (1 + cycle * np.sin(2 * np.pi * minutes / 1_440))
     counts = rng.poisson(np.where(minutes // 1_440 % 7 >= 5, weekend * rate, rate))

@@ -147,9 +147,7 @@ QUIET = (
 def test_no_alert_opens_on_a_stream(make: Callable[[Rng], Stream], tmp_path):
     stream = make(np.random.default_rng(1))
     horizon = 15 * DAY_MS if make is with_labels_after_days else DAY_MS
-    out = heard(
-        stream, tmp_path, warmup=WARMUP, horizon_ms=horizon, window_ms=DAY_MS
-    )
+    out = heard(stream, tmp_path, warmup=WARMUP, horizon_ms=horizon, window_ms=DAY_MS)
     assert not out.rejected
     assert out.windows
     assert out.opened() == []

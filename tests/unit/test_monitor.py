@@ -352,8 +352,8 @@ def test_page_hinkley_is_shown_and_opens_nothing():
 
 def test_adwin_opens_where_there_is_no_bank_yet_or_where_it_is_asked_to():
     rows = classifier(1)
-    for settings in ({"warmup": 400}, {"warmup": 500, "detectors": ("adwin",)}):
-        run = Run(MonitorSpec(model="m", **settings)).step(rows, rows[-1].arrival + 10**9)
+    for keys in ({"warmup": 400}, {"warmup": 500, "detectors": ("adwin",)}):
+        run = Run(MonitorSpec(model="m", **keys)).step(rows, rows[-1].arrival + 10**9)
         holders = [name for names in run.state.policy.holders.values() for name in names]
         assert "adwin" in {*holders, *(a.detector.name for a in run.alerts)}
 
