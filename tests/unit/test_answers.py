@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
