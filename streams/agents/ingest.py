@@ -112,10 +112,6 @@ class Ingest(Stage):
             sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
         return sessions
 
-    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The group's offsets."""
-        return {tp: offset for tp, (offset, _) in tps.items()}
-
     def arrival(self, session: Session) -> int | None:
         """The arrival reached in this source partition."""
         reached: int | None = session.core.reached
