@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from driftline.alerts import Command, decode_command, encode
 from driftline.errors import ContractError, DeliveryError
 from streams.agents.commands import Commands
+from streams.agents.ingest import Ingest
 from streams.frames import unpack
 from streams.monitors import Monitors
 from streams.notify.policy import NotifyState
@@ -121,6 +123,17 @@ def test_hostile_commands_crash_neither_ingest_nor_join_nor_detect(
                 message.frames = [frame]
                 detect.step(message)
     assert len(detect.counts) <= 3, "a subject is a name, or the command is refused"
+
+
+@pytest.mark.parametrize("from_records", [True, False])
+def test_the_clock_waits_for_the_commands_only_where_brokers_tell_the_time(from_records: bool):
+    topics, sent = asyncio.run(ingested([encode(taken())], from_records=from_records))
+    (message,) = [unpack(value) for topic, value in sent.records if topic == topics.rows][:1]
+    assert message.arrivals == ({} if from_records else {f"{topics.commands}/0": 1_000})
+    given = {"clock_from_records": from_records, "now_ms": int, "end_of": id}
+    ingest = Ingest(sent, Telemetry(), topics, partitions_of=lambda _: 3, **given)
+    assert (topics.commands in ingest.sources()) is not from_records
+    assert topics.commands not in ingest.topics
 
 
 def readable(value: bytes) -> Command | None:
