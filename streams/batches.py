@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import astuple
 
-from detectors.frame import Column, Frame, text_column
+from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, text_column
 from driftline.batch_shapes import (
     NUMBERS,
     NUMBERS_OR_NULL,
