@@ -28,8 +28,12 @@ class Record:
     headers: dict[str, str]
 
 
-def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Record]:
+def records(
+    bootstrap: str, topic: str, *, follow: bool = False, since_ms: int | None = None
+) -> Iterator[Record]:
     """The topic's records, partition by partition in order; with `follow`, for ever.
+
+    `since_ms`: of each partition from the first record on that is not older.
 
     The end of a partition is where Fetch says it is: `ListOffsets` is wrong on some brokers.
 
@@ -49,7 +53,11 @@ def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Rec
     )
     try:
         partitions = _partitions(consumer, bootstrap, topic)
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+        starts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions]
+        if since_ms is not None:
+            asked = [TopicPartition(topic, p, since_ms) for p in partitions]
+            starts = consumer.offsets_for_times(asked, timeout=CONNECT_S)  # -1 is the end
+        consumer.assign(starts)
         unread = set(partitions)
         while unread or follow:
             for message in consumer.consume(1_000, POLL_S):

@@ -22,6 +22,7 @@ from streams.cli import (
     deadletters,
     demo,
     emit,
+    evidence,
     health,
     notify,
     reference,
@@ -84,6 +85,7 @@ app.command("up")(cluster.up)
 app.command("worker")(cluster.worker)
 app.command("replay")(replay.replay)
 app.command("emit")(emit.emit)
+app.command("evidence")(evidence.evidence)
 app.command("dlq")(deadletters.dlq)
 app.command("health")(health.health)
 app.command("state")(states.state)
