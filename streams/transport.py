@@ -277,10 +277,20 @@ class Consumer(driver.Consumer):
                     await self.rewind(tp, reader.next_fetch)
         return {tp: r for tp, r in records.items() if TP(tp.topic, tp.partition) not in dropped}
 
-    def _get_active_partitions(self) -> set[TP]:
-        """Those to fetch from: not those of which something waits; all, if all of them do."""
-        active: set[TP] = super()._get_active_partitions()
-        return active.difference(self._pacing.held) or active
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109  Faust's
+    ) -> Any:
+        """From partitions of which nothing waits; from all, if of all of them something does.
+
+        Not in `_get_active_partitions`: Faust pauses and resumes partitions in the very set which
+        that returns.
+        """
+        wanted = active_partitions
+        if wanted is not None:
+            wanted = wanted.difference(self._pacing.held) or wanted
+        return await super()._getmany(wanted, timeout)
 
     async def _deliver(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> float:
         """Slices of source partitions in order of arrival, of the others in turn.
@@ -327,7 +337,7 @@ class Consumer(driver.Consumer):
         """Source partitions of which nothing waits to go on, though their log has more."""
         return [
             tp
-            for tp in super()._get_active_partitions()
+            for tp in self._get_active_partitions()
             if self.stages.paced(tp.topic)
             and tp not in self._pacing.held
             and (reader := self.stages.reader(tp)) is not None
