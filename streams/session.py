@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
+from detectors.clock import ArrivalClock
 from detectors.frame import Frame
 from driftline.errors import DriftlineError
 from streams.channel import Header, Receiver, Sender
@@ -149,6 +150,10 @@ class Stage(ABC):
     @abstractmethod
     async def checkpoint(self, session: Session) -> None:
         """Rule 3 of architecture section 2: settle, write, name the offset to commit."""
+
+    def clock(self, session: Session) -> ArrivalClock | None:  # noqa: ARG002
+        """The arrival clock that this session steps by; None: it has none."""
+        return None
 
     def closed(self, session: Session) -> None:  # noqa: B027  most stages have nothing to end
         """Told that a session was closed, its partition perhaps gone to another worker."""

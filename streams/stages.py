@@ -122,10 +122,22 @@ class Stages:
             start,
             end - 1,
         )
-        self.telemetry.hole(self._stages[tp.topic].name, end - start)
+        self.telemetry.hole(self._stages[tp.topic].name, end - start, log_name(tp))
         session = self._sessions.get(tp)
         if session is not None:
             session.receiver.heal()
+
+    def open_sessions(self) -> list[tuple[Stage, Session, int | None]]:
+        """What is open now, with the end of its log as Fetch last gave it (None: not yet)."""
+        return [
+            (self._stages[tp.topic], session, self._end_of(tp))
+            for tp, session in self._sessions.items()
+            if not session.closed
+        ]
+
+    def _end_of(self, tp: TP) -> int | None:
+        end: int | None = None if self.consumer is None else self.consumer.highwater(tp)
+        return end
 
     # -- for the agents ----------------------------------------------------------------------------
 
@@ -197,7 +209,7 @@ class Stages:
         stage = self._stages[tp.topic]
         session.closed = True
         session.failures += 1
-        self.telemetry.restarted(stage.name, reason)
+        self.telemetry.restarted(stage.name, reason, log_name(tp))
         log.warning("%s: starting again from its checkpoint (%s)", log_name(tp), error)
         attempt = session.failures
         while (

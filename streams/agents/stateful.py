@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
+from detectors.clock import ArrivalClock
 from detectors.frame import Array, Frame
 from driftline.errors import CheckpointError
 from streams.channel import Receiver, Sender
@@ -112,7 +113,7 @@ class Stateful(Stage):
         in_force = self.monitors.decode(pieces[CONFIG])
         core = self.loaded(saved["core"], in_force, tp.partition, manifest)
         if in_force != self.monitors:
-            self.telemetry.config_mismatch()
+            self.telemetry.config_mismatch(self.name, log_name(tp))
         position = manifest.position
         if topic_id and manifest.input and topic_id != manifest.input:
             log.warning(
@@ -167,11 +168,16 @@ class Stateful(Stage):
             yield record.offset, message
             session.receiver.applied(message.header)
 
+    def clock(self, session: Session) -> ArrivalClock:
+        """The clock that releases its rows."""
+        clock: ArrivalClock = session.core.clock
+        return clock
+
     def count_forced(self, session: Session) -> None:
         """Rows that the sequencer had to step before their order was certain, since last asked."""
         forced = session.core.sequencer.forced
         if forced > session.forced:
-            self.telemetry.forced(self.name, forced - session.forced)
+            self.telemetry.forced(self.name, forced - session.forced, log_name(session.tp))
             session.forced = forced
 
     # -- what it keeps -------------------------------------------------------------------------
