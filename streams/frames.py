@@ -2,9 +2,9 @@
 
     {v, header: {log, start, to}, arrivals: {log: ms}, sources: {topic: partitions}, frames: [...]}
 
-`detectors.frame_codec` says what a frame looks like inside. Readers take the version they
-write and its neighbours in `READABLE`; any other stops the worker (upgrade it) and is never a dead letter.
-Unknown fields and columns are passed over or passed on.
+`detectors.frame_codec` says what a frame looks like inside. Readers take what is in
+`READABLE`; any other version stops the worker (upgrade it) and is never a dead letter. Unknown
+fields and columns are passed over or passed on.
 """
 
 from __future__ import annotations

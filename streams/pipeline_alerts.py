@@ -1,7 +1,7 @@
 """From what is bad now to `pipeline` alerts: opened when it lasts, recovered when it is over. Pure.
 
 An incident's identity is (`_driftline`, stage, rule `pipeline`, signal, where), whichever worker
-sees it, so the worker that takes a partition over goes on with its predecessor's incidents (`adopt`).
+sees it, so whoever takes a partition over goes on with its predecessor's incidents (`adopt`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streams.pipeline_rules import Bad, Key, Rule
 
 RULE = "pipeline"
 WHERE = "where"
+NOTHING = Bad(0.0)
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class _Course:
 
     bad_since: float | None = None
     good_since: float | None = None
-    last: Bad = Bad(0.0)
+    last: Bad = NOTHING
     opened_ms: int | None = None
     """`started_at` of the open incident; None: there is none."""
     revision: int = 0
@@ -57,7 +58,9 @@ class PipelineAlerts:
             wall_ms: the arrival that a record would have now.
         """
         alerts = []
-        for key in sorted({*self._courses, *bad}, key=lambda key: (key.stage, key.signal, key.where)):
+        for key in sorted(
+            {*self._courses, *bad}, key=lambda key: (key.stage, key.signal, key.where)
+        ):
             course = self._courses.setdefault(key, _Course())
             alert = self._move(key, course, bad.get(key), now, wall_ms)
             if alert is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,23 @@ class Record:
     headers: dict[str, str]
 
 
-def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Record]:
+def partitions_of(bootstrap: str, topic: str) -> list[int]:
+    """The topic's partitions. Raises as `records`."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "driftline-cli", "log_level": 0}
+    )
+    try:
+        return _partitions(consumer, bootstrap, topic)
+    finally:
+        consumer.close()
+
+
+def records(
+    bootstrap: str, topic: str, *, follow: bool = False, only: Container[int] | None = None
+) -> Iterator[Record]:
     """The topic's records, partition by partition in order; with `follow`, for ever.
+
+    `only`: these partitions; None: all.
 
     The end of a partition is where Fetch says it is: `ListOffsets` is wrong on some brokers.
 
@@ -44,11 +59,13 @@ def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Rec
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "fetch.message.max.bytes": 16 << 20,
+            "queued.max.messages.kbytes": 16_384,
             "log_level": 0,
         }
     )
     try:
-        partitions = _partitions(consumer, bootstrap, topic)
+        there = _partitions(consumer, bootstrap, topic)
+        partitions = [p for p in there if only is None or p in only]
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         unread = set(partitions)
         while unread or follow:

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from detectors.clock import ArrivalClock
 from driftline.alerts import PIPELINE_MODEL, Alert, decode_alert, encode
 from driftline.errors import ContractError
+from streams.config import WorkerSettings
 from streams.log_reader import consumer, records_from
 from streams.pipeline_alerts import PipelineAlerts, key_of
 from streams.pipeline_rules import Examiner, Key, rules
@@ -31,15 +32,6 @@ log = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 30.0
 _MARK = f'"{PIPELINE_MODEL}"'.encode()
-
-
-class Timing(Protocol):
-    """The settings that say how patient the rules are."""
-
-    session_timeout_s: float
-    rebalance_timeout_s: float
-    checkpoint_interval_s: float
-    clock: str
 
 
 class OpenSessions(Protocol):
@@ -68,10 +60,10 @@ class SelfWatch:
         sessions: OpenSessions,
         telemetry: Telemetry,
         outbox: Outbox,
+        *,
         bootstrap: Sequence[str],
         topic: str,
-        timing: Timing,
-        *,
+        timing: WorkerSettings,
         monotonic: Callable[[], float],
         wall_ms: Callable[[], int],
     ) -> None:
@@ -197,9 +189,7 @@ class SelfWatch:
             key = alert.fingerprint.encode()
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await (
-                        await self._outbox.send(self._topic, None, encode(alert), key, headers)
-                    )
+                    await (await self._outbox.send(self._topic, None, encode(alert), key, headers))
             except Exception as error:  # the producer raises library errors of several trees here
                 log.warning("a pipeline alert could not be sent yet: %r", error)
                 return

@@ -92,6 +92,8 @@ class Session:
     saved: int = -1
     """Position of the last checkpoint, -1: none yet."""
     saved_at: float = 0.0
+    pause_s: float = 0.0
+    """Time from the last checkpoint to the next."""
     former: Any = None
     """The manifest of the last checkpoint; None: there is none."""
     topic_id: str = ""

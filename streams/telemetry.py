@@ -23,8 +23,8 @@ from driftline.actions import Action
 from driftline.alerts import Alert
 from driftline.events import Decoded
 from streams.readings import STATE_SERIES, Point, Reading, families, points
-from streams.vitals import Tally, Trouble
 from streams.series import DROPPED, ProcessSeries, Series
+from streams.vitals import Tally, Trouble
 
 __all__ = ["SERIES_CAP", "Reading", "Telemetry"]
 

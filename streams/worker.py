@@ -80,7 +80,7 @@ class ProducerOutbox:
         return future
 
 
-class _FaustWorker(faust.Worker):  # type: ignore[misc]  # the library has no types
+class _FaustWorker(faust.Worker):
     """Stops at the first signal; a second one, or a stop that hangs, ends the process at once.
 
     What is not in a checkpoint then is read again, as after a kill -9.
@@ -135,9 +135,9 @@ class Worker:
             self.stages,
             telemetry,
             self.outbox,
-            bootstrap_servers(settings),
-            topics.alerts,
-            settings,
+            bootstrap=bootstrap_servers(settings),
+            topic=topics.alerts,
+            timing=settings,
             monotonic=time.monotonic,
             wall_ms=_wall_ms,
         )

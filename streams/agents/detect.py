@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from faust.types import TP
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
@@ -69,6 +70,14 @@ class Detect(Stateful):
             key = action.subject.encode()
             await self.send(session, self._actions, msgspec.json.encode(action), key=key)
             self.telemetry.action(action)
+
+    async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
+        """As every stage; what a checkpoint held is shown at once."""
+        sessions = await super().open(tps)
+        for session in sessions.values():
+            for subject, reading in session.core.readings():
+                self.telemetry.publish(subject, reading)
+        return sessions
 
     async def idle(self, session: Session) -> None:
         """Readings for /metrics, from the state itself, so that they survive a restart."""

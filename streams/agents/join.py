@@ -83,9 +83,7 @@ class Join(Stateful):
         """Entries dropped for want of room: join's counts say so, and the watch must know."""
         if frame.kind != "count":
             return
-        for name, n in zip(
-            frame.columns["name"].texts(), frame.ints("value"), strict=True
-        ):
+        for name, n in zip(frame.columns["name"].texts(), frame.ints("value"), strict=True):
             if name == "pending_full":
                 self.telemetry.pending_full(self.name, int(n), log_name(session.tp))
 

@@ -115,5 +115,5 @@ def test_a_reader_of_version_1_takes_what_this_version_writes(golden: Golden):
 
 def test_a_manifest_of_a_version_to_come_stops_the_worker_with_what_to_do(golden: Golden):
     newer = msgspec.msgpack.decode(golden.manifest) | {"v": 3}
-    with pytest.raises(CheckpointError, match="version 3.*reads 2.*newer one"):
+    with pytest.raises(CheckpointError, match=r"version 3.*reads 2.*newer one"):
         form.decode(msgspec.msgpack.encode(newer), "driftline-join-manifests/0")
