@@ -11,7 +11,8 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 # What comes after the command: make test ARGS="-k join -x"
 ARGS ?=
-# Tests without a broker run on every core; exit code 5 (ARGS chose none of them) is no failure.
+# Tests without a broker run on every core, the others in two processes with a broker each; exit code
+# 5 (ARGS chose none of them) is no failure.
 SPREAD := -n auto --dist worksteal
 
 help: ## this list
@@ -25,7 +26,7 @@ demo: $(READY) ## broker, worker and real traffic in fast-forward; tells the sto
 
 test: $(READY) ## the whole suite; on Apache Kafka if Java and Maven are here, else on the embedded broker
 	@$(BIN)/pytest $(SPREAD) -m "not kafka" $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/pytest -m kafka $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -n 2 --dist loadfile -m kafka $(ARGS) || [ $$? -eq 5 ]
 
 check: $(READY) ## lint, format, types, layers, fast tests
 	@$(BIN)/ruff check .

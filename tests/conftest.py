@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -53,6 +53,22 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             "broker: tests were skipped for what it lacks: " + ", ".join(sorted(lacking))
         )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of a spread run hands on what it used."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["brokers"] = session.config.stash[_USED]
+        output["lacking"] = sorted(map(str, session.config.stash[_SKIPPED]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The first process gathers it."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_USED] += output.get("brokers", [])
+    node.config.stash[_SKIPPED] |= set(output.get("lacking", []))
 
 
 @pytest.fixture(scope="session")
