@@ -87,6 +87,12 @@ class SelfWatch:
 
     def tick(self) -> None:
         """One look. Never raises and never waits: what takes time goes on in tasks of its own."""
+        try:
+            self._look()
+        except Exception:  # whatever is wrong with the watch, the work must go on
+            log.exception("the worker could not look at itself")
+
+    def _look(self) -> None:
         now = self._monotonic()
         sessions = self._sessions.open_sessions()
         mine = frozenset(log_name(session.tp) for _, session, _ in sessions)
