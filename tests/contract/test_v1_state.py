@@ -1,6 +1,6 @@
 """What the version before wrote lies in people's Kafka: it is read, and the work goes on from it.
 
-`v1/join.msgpack.gz` was written by the last program of manifest and message version 1: a manifest
+`state_v1/join.msgpack.gz` was written by the last program of manifest and message version 1: a manifest
 of join, the chunk that it names, the messages from its position on, and what that program made of
 them. These are its bytes; they are never written anew.
 """
@@ -49,7 +49,7 @@ class OldWire(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 def golden() -> Golden:
-    packed = Path(__file__).with_name("v1") / "join.msgpack.gz"
+    packed = Path(__file__).with_name("state_v1") / "join.msgpack.gz"
     return msgspec.msgpack.decode(gzip.decompress(packed.read_bytes()), type=Golden)
 
 

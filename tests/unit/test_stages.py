@@ -1,4 +1,4 @@
-"""A clean stop: what was stepped is in a checkpoint, and a step that hangs delays it for so long."""
+"""A clean stop: all that was stepped is in a checkpoint, and a step that hangs has an end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Counting(Stage):
 
     name = "join"
     topics = ("rows",)
-    hangs = False
+    hangs: asyncio.Event | None = None
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         return {tp: Session(tp, at, saved=at) for tp, (at, _) in tps.items()}
@@ -34,8 +34,8 @@ class Counting(Stage):
 
     async def step(self, session: Session, batch: Batch) -> None:
         session.position = batch.next_offset
-        while self.hangs:
-            await asyncio.sleep(0.01)
+        if self.hangs is not None:
+            await self.hangs.wait()
 
     def arrival(self, session: Session) -> int | None:
         return None
@@ -90,12 +90,12 @@ def test_a_step_that_hangs_delays_a_clean_stop_for_a_bounded_time(
     async def stop() -> None:
         running, stage = await begun()
         await running.handle(batch(running, TWO, 0, 3))
-        stage.hangs = True
+        stage.hangs = asyncio.Event()
         hung = asyncio.create_task(running.handle(batch(running, ONE, 5, 9)))
         await asyncio.sleep(0.02)
         await asyncio.wait_for(running.checkpoint_all(), 2)
         assert saved(running) == {ONE: 5, TWO: 3}  # the hung one is read again, the other is kept
-        stage.hangs = False
+        stage.hangs.set()
         await hung
 
     asyncio.run(stop())
