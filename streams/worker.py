@@ -260,7 +260,10 @@ class Worker:
         self.stages.fatal = self._fatal
         try:
             faust_worker.execute_from_commandline()
-        except SystemExit as end:
+        except SystemExit as end:  # the library makes one of every error
+            reason = faust_worker.crash_reason
+            if isinstance(reason, transport.SessionsNotOpenedError):
+                raise reason from end
             return int(end.code or 0)
         except DriftlineError as error:
             log.critical("%s", error)

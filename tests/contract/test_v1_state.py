@@ -1,6 +1,6 @@
 """What the version before wrote lies in people's Kafka: it is read, and the work goes on from it.
 
-`state_v1/join.msgpack.gz` was written by the last program of manifest and message version 1: a manifest
+`state_v1/join.msgpack.gz` was written by the last program of version 1 of both: a manifest
 of join, the chunk that it names, the messages from its position on, and what that program made of
 them. These are its bytes; they are never written anew.
 """
