@@ -1,15 +1,28 @@
-"""Which open incidents may have begun together, and which explains another."""
+"""Which open incidents are one to whoever has to act, and which explains another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from detectors.plan import ERROR, LABEL, RESIDUAL
+from detectors.served import PREDICTION
 from driftline.alerts import Alert
 
 _ABOUT_A_FEATURE: Final = ("feature_drift", "attribution_drift")
 _OF_ITS_VALUES: Final = ("missing:", "type_changed:")
 """Signals of data quality: a feature that is gone or of another type has no values to compare."""
+
+_VIEWS: Final = ({ERROR, RESIDUAL}, {PREDICTION, LABEL})
+"""Signals that see one thing from two sides: how far a model misses, and how much of what there is."""
+
+
+def together(one: Alert, other: Alert, told: Mapping[str, int], near_ms: int) -> bool:
+    """Whether two incidents are one to whoever has to act: they may have begun together, or are
+    two views of one thing. Arguments as of `neighbour`.
+    """
+    views = {one.signal, other.signal}
+    return views in _VIEWS or neighbour(one, other, told, near_ms)
 
 
 def neighbour(one: Alert, other: Alert, told: Mapping[str, int], near_ms: int) -> bool:
@@ -45,7 +58,7 @@ def explains(cause: Alert, alert: Alert) -> bool:
     """Whether one thing makes the other happen, whatever else does.
 
     A feature that is missing or of another type looks drifted; where no predictions come, no labels
-    do; and of what the pipeline lost nothing is sure.
+    do; larger errors are other residuals; and of what the pipeline lost nothing is sure.
     """
     if cause.kind == "pipeline":
         return alert.kind.endswith("_drift")
@@ -53,4 +66,6 @@ def explains(cause: Alert, alert: Alert) -> bool:
         _, _, feature = alert.signal.partition(":")
         causes = {signal + feature for signal in _OF_ITS_VALUES}
         return cause.kind == "data_quality" and cause.signal in causes
+    if alert.signal == RESIDUAL:
+        return cause.kind == alert.kind and cause.signal == ERROR
     return alert.kind == "label_delay" and cause.kind == "volume"

@@ -95,6 +95,12 @@ class Episodes:
         episode.rank = RANK[severity]
         return True
 
+    def begin_at(self, signal: str, row: int, ts: int) -> None:
+        """An episode that is not told yet: what there is to tell began no sooner than here."""
+        episode = self.open.get(signal)
+        if episode is not None and episode.rank < 0:
+            episode.row, episode.ts = row, ts
+
     def time_of(self, row: int, now: int) -> int:
         """About the event time of a row, as seen from row `now` of those that came last."""
         return self._last.of(row, now)

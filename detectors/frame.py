@@ -4,8 +4,7 @@ A column's name says what it holds, so a stage that does not know a column passe
 
 | name | dtype | holds |
 |---|---|---|
-| `id` | V16 | BLAKE2b-128 of the prediction id |
-| `prediction_id` | text | the id itself, for evidence; outcomes: from the row that came last |
+| `id` | V16 | BLAKE2b-128 of the prediction id; the text stays in the source topic (ADR-0019) |
 | `ts` | int64 | event time of the prediction (label frames: of the label), ms since the epoch |
 | `arrival` `source` `order_ts` `offset` `index` | int64 | the order key: `detectors.order_key` |
 | `prediction` / `prediction_value` | text / float64 | the output as class text, or as a number |

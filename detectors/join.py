@@ -20,12 +20,12 @@ one id (contract.md, sections 2 and 3):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from detectors import usual
-from detectors.frame import Array, Frame, concat
+from detectors.frame import ID, Array, Frame, concat
 from detectors.join_spec import JoinSpec, sampled
 from detectors.lane import Lane
 from detectors.matching import Matching
@@ -36,6 +36,7 @@ from detectors.pending import Pending
 __all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
 
 _LOOKED_UP = frozenset({"prediction", "label"})
+_NO_IDS = np.empty(0, ID)
 _RANK = {"prediction": 0, "outcome": 1, "command": 2, "count": 3}
 
 
@@ -59,9 +60,6 @@ def step(
     """
     matching = Matching(pending, spec)
     rows = _one_each(_in_sample(frames, matching))
-    looked_up = [f.columns["id"].data for f in rows if f.kind in _LOOKED_UP]
-    if looked_up:
-        pending.fetch(np.concatenate(looked_up))
     lanes = [matching.lane(frame) for frame in rows]
     _take_rows(matching, lanes)
     out = [frame for lane in lanes for frame in lane.passed()]
@@ -79,7 +77,10 @@ def _take_rows(matching: Matching, lanes: Sequence[Lane]) -> None:
     which, rows = merged_order(frames)
     matching.causes = _causes(frames, which, rows)
     left = np.flatnonzero(usual.take(matching, lanes, which, rows))
-    arrivals = [frame.ints("arrival").tolist() for frame in frames] if len(left) else []
+    if not len(left):
+        return
+    pending.fetch(np.concatenate([_NO_IDS, *_ids(frames, which[left], rows[left])]))
+    arrivals = [frame.ints("arrival").tolist() for frame in frames]
     takes = [lane.take for lane in lanes]
     turns = zip(left.tolist(), which[left].tolist(), rows[left].tolist(), strict=True)
     for matching.turn, lane, row in turns:
@@ -87,6 +88,13 @@ def _take_rows(matching: Matching, lanes: Sequence[Lane]) -> None:
         if arrival >= pending.next_end:
             pending.expire(arrival)
         takes[lane](row)
+
+
+def _ids(frames: Sequence[Frame], which: Array, rows: Array) -> Iterator[Array]:
+    """The ids of rows that have their turns."""
+    for lane, frame in enumerate(frames):
+        if frame.kind in _LOOKED_UP:
+            yield frame.columns["id"].data[rows[which == lane]]
 
 
 def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:

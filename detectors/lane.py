@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from detectors.frame import Frame
@@ -32,22 +31,3 @@ class Others:
     def passed(self) -> list[Frame]:
         """The frame as it came."""
         return [self.frame]
-
-
-class Texts:
-    """The prediction ids of a frame as text, made only if one is asked for."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._column = frame.columns.get("prediction_id")
-        self._texts: list[str | None] | None = None
-
-    def __getitem__(self, row: int) -> str | None:
-        if self._column is None:
-            return None
-        if self._texts is None:
-            self._texts = self._column.texts()
-        return self._texts[row]
-
-    def at(self, rows: Sequence[int]) -> list[str | None]:
-        """Those of several rows."""
-        return [self[row] for row in rows]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from detectors.frame import Array, Column, Frame, text_column
 from detectors.join_spec import JoinSpec
-from detectors.lane import Lane, Others, Texts
+from detectors.lane import Lane, Others
 from detectors.outcome import KEY_COLUMNS, Outcomes, contents, score_names
 from detectors.pending import SLICES, Label, Pending, Slot, label_rows, slice_ends
 
@@ -64,7 +65,7 @@ class Matching:
         cause = -1 if self.causes is None else int(self.causes[self.turn])
         self.counts[subject, name, cause] += 1
 
-    def meet(self, ref: int, subject: str, label: Label, prediction_id: str | None) -> None:
+    def meet(self, ref: int, subject: str, label: Label) -> None:
         """A stored prediction and a label that is not late meet."""
         held = self.pending.label(ref)
         if held is not None:
@@ -76,7 +77,7 @@ class Matching:
                 return
         else:
             self.pending.set_label(ref, label)
-        self.outcomes_of(subject).add(ref, label, held, prediction_id, self.turn)
+        self.outcomes_of(subject).add(ref, label, held, self.turn)
 
     def outcomes_of(self, subject: str) -> Outcomes:
         """The outcomes of a subject so far."""
@@ -89,9 +90,9 @@ class Matching:
         """A frame of outcomes per subject that has any."""
         frames = []
         for subject, met in sorted(self.outcomes.items()):
-            frame = met.frame(subject, self.pending)
+            frame, turns = met.frame(subject, self.pending)
             if self.causes is not None:
-                frame.columns["cause"] = Column(self.causes[met.turns])
+                frame.columns["cause"] = Column(self.causes[turns])
             frames.append(frame)
         return frames
 
@@ -131,13 +132,24 @@ class Predictions:
         self._subject = frame.subject
         self.model = frame.subject.partition("@")[0]
         self._horizon = matching.horizon(frame.subject)
-        self.ids: list[bytes] = frame.columns["id"].data.tolist()
-        self._arrivals: list[int] = frame.ints("arrival").tolist()
-        self.text = Texts(frame)
         self._repeats: list[tuple[int, int]] = []  # (row, ref of the first)
         self.refs = self._keep(matching.spec.segment_columns(self.model))
 
-    def _keep(self, segments: frozenset[str]) -> list[int]:
+    @cached_property
+    def _ids(self) -> list[bytes]:
+        ids: list[bytes] = self.frame.columns["id"].data.tolist()
+        return ids
+
+    @cached_property
+    def _arrivals(self) -> list[int]:
+        return self.frame.ints("arrival").tolist()
+
+    @cached_property
+    def _refs(self) -> list[int]:
+        refs: list[int] = self.refs.tolist()
+        return refs
+
+    def _keep(self, segments: frozenset[str]) -> Array:
         """Stores what outcomes will need of the rows; nothing is findable yet."""
         columns = {
             name: column
@@ -151,7 +163,7 @@ class Predictions:
 
     def take(self, row: int) -> None:
         """A prediction arrives."""
-        row_id, ref = self.ids[row], self.refs[row]
+        row_id, ref = self._ids[row], self._refs[row]
         for other in self._pending.find(row_id):
             if self._pending.subject(other) != self._subject:
                 continue
@@ -169,7 +181,7 @@ class Predictions:
 
     def _meet_waiting(self, row: int, slots: Mapping[str, Slot | None]) -> None:
         """Labels that came first: the one that holds makes the outcome."""
-        row_id, ref = self.ids[row], self.refs[row]
+        row_id, ref = self._ids[row], self._refs[row]
         labels = []
         for model, slot in slots.items():
             if slot is None or self._arrivals[row] >= slot.arrival + self._horizon:
@@ -184,14 +196,14 @@ class Predictions:
         *losing, holding = labels
         for label in losing:
             self._matching.count(self._subject, _compare(holding, label)[0])
-        self._matching.meet(ref, self._subject, holding, self.text[row])
+        self._matching.meet(ref, self._subject, holding)
 
     def passed(self) -> list[Frame]:
         """The frame without its repeats; counts them, and those with other contents."""
         if not self._repeats:
             return [self.frame]
         rows = [row for row, _ in self._repeats]
-        first = self._pending.rows([ref for _, ref in self._repeats])
+        first = self._pending.rows(np.array([ref for _, ref in self._repeats], np.int64))
         again = self.frame.take(np.array(rows))
         names = sorted({*score_names(first), *score_names(again)})
         pairs = zip(contents(first, names), contents(again, names), strict=True)
@@ -216,15 +228,25 @@ class Labels:
         self._subject = frame.subject  # "model@", the prefix of the subjects it goes to, or "@"
         self.model = frame.subject.partition("@")[0]
         self._horizon = matching.horizon(frame.subject)
-        self.ids: list[bytes] = frame.columns["id"].data.tolist()
-        self.labels = label_rows(frame)
-        self.text = Texts(frame)
-        arrivals = frame.ints("arrival")
-        self.ends: list[int] = slice_ends(arrivals + self._horizon, self._horizon).tolist()
+        self.ends = slice_ends(frame.ints("arrival") + self._horizon, self._horizon)
+
+    @cached_property
+    def _ids(self) -> list[bytes]:
+        ids: list[bytes] = self.frame.columns["id"].data.tolist()
+        return ids
+
+    @cached_property
+    def _labels(self) -> list[Label]:
+        return label_rows(self.frame)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        ends: list[int] = self.ends.tolist()
+        return ends
 
     def take(self, row: int) -> None:
         """A label arrives."""
-        row_id, label = self.ids[row], self.labels[row]
+        row_id, label = self._ids[row], self._labels[row]
         found = False
         for ref in self._pending.find(row_id):
             subject = self._pending.subject(ref)
@@ -236,7 +258,7 @@ class Labels:
                 continue
             found = True
             if not self._matching.is_late(ref, subject, label):
-                self._matching.meet(ref, subject, label, self.text[row])
+                self._matching.meet(ref, subject, label)
         self._wait(row, found)
 
     def is_of(self, subject: str) -> bool:
@@ -245,7 +267,7 @@ class Labels:
 
     def _wait(self, row: int, found: bool) -> None:
         """The label waits for further predictions, if it holds against the one that waits."""
-        row_id, label, end = self.ids[row], self.labels[row], self.ends[row]
+        row_id, label, end = self._ids[row], self._labels[row], self._ends[row]
         slot = self._pending.slot(self.model, row_id)
         if slot is not None and label.arrival >= slot.arrival + self._horizon:
             if not slot.matched:

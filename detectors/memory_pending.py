@@ -6,17 +6,16 @@ A ref is (number of the slab << 32 | row in it). About 250 bytes per prediction,
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from detectors.frame import Array, Frame, concat
-from detectors.frame_codec import decode_frame, encode_array, encode_frame
+from detectors.frame import Array, Frame
 from detectors.many_at_once import ROW, SHIFT, ManyAtOnce
-from detectors.pending import Label, Slot, label_frame, label_rows
+from detectors.pending import Label, Slot
 from detectors.sequencer import FOREVER
 from detectors.slab import Slab
+from detectors.stored_slots import StoredSlots, dump_slots
 
 MAX_ENTRIES = 2_000_000
 """Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
@@ -26,16 +25,12 @@ class MemoryPending(ManyAtOnce):
     """Implements `detectors.pending.Pending`."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        super().__init__()
         self.max_entries = max_entries
         self.next_end = FOREVER
-        self._index: dict[bytes, int | tuple[int, ...]] = {}
-        self._slabs: dict[int, Slab] = {}
         self._numbers: dict[int, dict[str, int]] = defaultdict(dict)  # end -> subject -> slab
         self._next_number = 0
-        self._slots: dict[str, dict[bytes, Slot]] = {}
-        self._slot_ids: dict[int, list[tuple[str, bytes]]] = defaultdict(list)  # end -> where
         self._ends: set[int] = set()
-        self._entries = 0
         self._losses: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -55,10 +50,7 @@ class MemoryPending(ManyAtOnce):
 
     # -- predictions ---------------------------------------------------------------------------
 
-    def fetch(self, ids: Array) -> None:
-        """See `Pending`: all of it is at hand."""
-
-    def keep(self, frame: Frame, ends: Array) -> list[int]:
+    def keep(self, frame: Frame, ends: Array) -> Array:
         """See `Pending`."""
         refs = np.empty(frame.n, np.int64)
         for end in np.unique(ends).tolist():
@@ -66,11 +58,8 @@ class MemoryPending(ManyAtOnce):
             number = self._number(frame.subject, end)
             slab = self._slabs[number]
             refs[at] = (number << SHIFT) + slab.n + np.arange(len(at))
-            part = frame.take(at)  # copies: the frame may share a whole message's memory
-            part.columns = {name: column.compact() for name, column in part.columns.items()}
-            slab.append(part)
-        listed: list[int] = refs.tolist()
-        return listed
+            slab.append(frame.take(at))  # copies: the frame may share a whole message's memory
+        return refs
 
     def _number(self, subject: str, end: int) -> int:
         number = self._numbers[end].get(subject)
@@ -132,6 +121,7 @@ class MemoryPending(ManyAtOnce):
         found = self._index.get(row_id)
         if found == ref:
             del self._index[row_id]
+            self._looked_at.append(row_id)
         elif isinstance(found, tuple) and ref in found:
             rest = tuple(other for other in found if other != ref)
             self._index[row_id] = rest if len(rest) > 1 else rest[0]
@@ -153,20 +143,6 @@ class MemoryPending(ManyAtOnce):
     def set_label(self, ref: int, label: Label) -> None:
         """See `Pending`."""
         self._slabs[ref >> SHIFT].labels[ref & ROW] = label
-
-    def rows(self, refs: Sequence[int]) -> Frame:
-        """See `Pending`."""
-        wanted = np.array(refs, np.int64)
-        numbers, rows = wanted >> SHIFT, wanted & ROW
-        places: list[Array] = []
-        parts: list[Frame] = []
-        for number in np.unique(numbers).tolist():
-            at = np.flatnonzero(numbers == number)
-            for within, part in self._slabs[number].take(rows[at]):
-                places.append(at[within])
-                parts.append(part)
-        sequence = np.argsort(np.concatenate(places))
-        return concat(parts).take(sequence)
 
     # -- labels --------------------------------------------------------------------------------
 
@@ -198,6 +174,7 @@ class MemoryPending(ManyAtOnce):
 
     def settle(self) -> None:
         """See `Pending`."""
+        self._mark()
         gone = [k for k, slab in self._slabs.items() if slab.floor == slab.n and not slab.count]
         for number in gone:
             slab = self._slabs.pop(number)
@@ -225,11 +202,15 @@ class MemoryPending(ManyAtOnce):
                 self._losses[subject, "pending_full"] += slab.count
             self._entries -= slab.count
             slab.count = 0
+        for model, labels in self._forget_labels(end).items():
+            if evicted and labels:
+                self._losses[f"{model}@", "pending_full"] += labels
         for model, row_id in self._slot_ids.pop(end, ()):
             slot = self.slot(model, row_id)
             if slot is None or slot.end != end:
                 continue  # it was said again, and lies in a later slice
             del self._slots[model][row_id]
+            self._looked_at.append(row_id)
             self._entries -= 1
             if evicted or not slot.matched:
                 name = "pending_full" if evicted else "orphan_labels"
@@ -239,8 +220,8 @@ class MemoryPending(ManyAtOnce):
         return before - self._entries
 
     def _clear_slab(self, number: int, slab: Slab) -> None:
-        for row, row_id in slab.ids(slab.floor, slab.seen):
-            self._unindex(row_id, number << SHIFT | row)
+        for row_id, ref in self._forget_predictions(number, slab.floor, slab.seen):
+            self._unindex(row_id, ref)
         slab.floor = slab.seen
 
     def take_losses(self) -> dict[tuple[str, str], int]:
@@ -253,11 +234,12 @@ class MemoryPending(ManyAtOnce):
     def dump(self) -> dict[str, Any]:
         """See `Pending`. Taken between steps."""
         slabs = [dumped for slab in self._slabs.values() if (dumped := slab.dump()) is not None]
-        return {
-            "max_entries": self.max_entries,
-            "slabs": slabs,
-            "slots": [_dump_slots(model, slots) for model, slots in self._slots.items() if slots],
-        }
+        every: dict[str, dict[bytes, Slot]] = {m: dict(slots) for m, slots in self._slots.items()}
+        for labels in self._label_slabs.values():
+            if labels.count:
+                every.setdefault(labels.model, {}).update(labels.slots(labels.alive()))
+        slots = [dump_slots(model, every[model]) for model in sorted(every) if every[model]]
+        return {"max_entries": self.max_entries, "slabs": slabs, "slots": slots}
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> MemoryPending:
@@ -265,31 +247,11 @@ class MemoryPending(ManyAtOnce):
         store = cls(dumped["max_entries"])
         for entry in dumped["slabs"]:
             slab = Slab.load(entry)
-            number = store._adopt(slab)
-            for row, row_id in slab.ids(0, slab.n):
-                store._add(row_id, number << SHIFT | row)
+            store._adopt(slab)
             store._entries += slab.count
-        for entry in dumped["slots"]:
-            for row_id, slot in load_slots(entry):
-                store.set_slot(entry["model"], row_id, slot)
+        store._find_again()
+        slots = [StoredSlots.load(entry) for entry in dumped["slots"]]
+        for model, row_id, slot in store._wait_again(slots):
+            store.set_slot(model, row_id, slot)
+        store._mark()
         return store
-
-
-def _dump_slots(model: str, slots: dict[bytes, Slot]) -> dict[str, Any]:
-    return {
-        "model": model,
-        "labels": encode_frame(label_frame("", list(slots), [s.label for s in slots.values()])),
-        "matched": encode_array(np.array([s.matched for s in slots.values()], bool)),
-        "arrivals": encode_array(np.array([s.arrival for s in slots.values()], np.int64)),
-        "ends": encode_array(np.array([s.end for s in slots.values()], np.int64)),
-    }
-
-
-def load_slots(dumped: dict[str, Any]) -> Iterator[tuple[bytes, Slot]]:
-    """(id, waiting label) of one model's part of a dump."""
-    frame = decode_frame(dumped["labels"])
-    matched = np.frombuffer(dumped["matched"], bool).tolist()
-    arrivals = np.frombuffer(dumped["arrivals"], "<i8").tolist()
-    ends = np.frombuffer(dumped["ends"], "<i8").tolist()
-    slots = map(Slot, label_rows(frame), matched, arrivals, ends)
-    return zip(frame.columns["id"].data.tolist(), slots, strict=True)

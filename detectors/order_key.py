@@ -20,7 +20,7 @@ ORDER = ("arrival", "source", "order_ts", "id", "offset", "index")
 
 def order(frame: Frame) -> NDArray[np.intp]:
     """The positions of the rows in order-key order; stable, shape (n,)."""
-    return _sorted(frame.ints("arrival"), lambda: _keys(frame))
+    return _sorted(frame.ints("arrival"), lambda most: _keys(frame, most))
 
 
 def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -35,23 +35,24 @@ def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.
     if len(frames) == 0:
         return which, row
 
-    def keys() -> list[Array]:
-        parts = [_keys(frame) for frame in frames]
+    def keys(most: int) -> list[Array]:
+        parts = [_keys(frame, most) for frame in frames]
         return [np.concatenate(key) for key in zip(*parts, strict=True)]
 
     sequence = _sorted(np.concatenate([frame.ints("arrival") for frame in frames]), keys)
     return which[sequence], row[sequence]
 
 
-def _keys(frame: Frame) -> list[Array]:
-    """The parts of the order key, most significant first."""
+def _keys(frame: Frame, most: int) -> list[Array]:
+    """The parts of the order key, most significant first; no more than `_FIRST`, or all."""
     columns = frame.columns
-    ids = np.ascontiguousarray(columns["id"].data).view(">u8").reshape(-1, 2)
     source = frame.ints("source")
+    first = [frame.ints("arrival"), source >> SOURCE_SHIFT, _order_ts(frame)]
+    if most <= _FIRST:
+        return first
+    ids = np.ascontiguousarray(columns["id"].data).view(">u8").reshape(-1, 2)
     return [
-        frame.ints("arrival"),
-        source >> SOURCE_SHIFT,
-        _order_ts(frame),
+        *first,
         ids[:, 0].astype(np.uint64),
         ids[:, 1].astype(np.uint64),
         source & ((1 << SOURCE_SHIFT) - 1),
@@ -70,28 +71,45 @@ def _order_ts(frame: Frame) -> Array:
 
 _FIRST = 3  # arrival, rank and time: rows of one source are mostly in their order already
 _USUALLY_ENOUGH = 4  # with half the id's hash they part almost all rows
+_ALL = 8
+_WIDEST = 1 << 62
 
 
-def _sorted(arrivals: Array, keys: Callable[[], Sequence[Array]]) -> NDArray[np.intp]:
-    """np.lexsort, most significant key first; looks at the other keys only where arrivals tie."""
+def _sorted(arrivals: Array, keys: Callable[[int], Sequence[Array]]) -> NDArray[np.intp]:
+    """np.lexsort, most significant key first; looks at the other keys only where the first tie."""
     if (arrivals[1:] > arrivals[:-1]).all():
         return np.arange(len(arrivals))
-    sequence = np.argsort(arrivals, kind="stable")
-    ranked = arrivals[sequence]
+    first = keys(_FIRST)
+    if _less(first).all():
+        return np.arange(len(arrivals))
+    packed = _packed(first)
+    sequence = np.argsort(packed, kind="stable")
+    ranked = packed[sequence]
     same = ranked[1:] == ranked[:-1]
     if not same.any():
         return sequence
-    parts = keys()
-    if _less(parts[:_FIRST]).all():
-        return np.arange(len(arrivals))
     tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
     rows = sequence[tied]
-    first = [key[rows] for key in parts[:_USUALLY_ENOUGH]]
-    within = np.lexsort(first[::-1])
-    if not _less([key[within] for key in first]).all():
+    parts = keys(_ALL)
+    some = [key[rows] for key in parts[:_USUALLY_ENOUGH]]
+    within = np.lexsort(some[::-1])
+    if not _less([key[within] for key in some]).all():
         within = np.lexsort([key[rows] for key in parts][::-1])
     sequence[tied] = rows[within]
     return sequence
+
+
+def _packed(keys: Sequence[Array]) -> Array:
+    """Integer keys as one with the same order; the first of them alone where they do not fit."""
+    packed, span = keys[0], 1
+    for at, key in enumerate(keys):
+        least = int(key.min())
+        width = int(key.max()) - least + 1
+        span *= width
+        if span > _WIDEST:
+            return packed if at else keys[0]
+        packed = key - least if not at else packed * width + (key - least)
+    return packed
 
 
 def _less(keys: Sequence[Array]) -> NDArray[np.bool_]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, text_column
-from detectors.pending import Label, Pending, class_columns
+from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, concat
+from detectors.pending import Label, Pending, class_columns, label_frame, plain_labels
 from driftline.rules import class_text
 
 KEY_COLUMNS = ("arrival", "source", "order_ts", "offset", "index")
@@ -17,84 +17,90 @@ _PARTITION = (1 << SOURCE_SHIFT) - 1
 
 @dataclass(slots=True)
 class Outcomes:
-    """The outcomes of one subject in one step, in the order they came about."""
+    """The outcomes of one subject in one step."""
 
     refs: list[int] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     previous: list[Label | None] = field(default_factory=list)
-    prediction_ids: list[str | None] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
     """Positions, in the order of the step, of the rows that made them."""
+    firsts: list[tuple[Array, Frame, Array]] = field(default_factory=list)
+    """(refs, their first labels, turns): outcomes that came about many at once."""
 
-    def add(
-        self, ref: int, label: Label, previous: Label | None, prediction_id: str | None, turn: int
-    ) -> None:
+    def add(self, ref: int, label: Label, previous: Label | None, turn: int) -> None:
         """A stored prediction has a label now, in place of a previous one or of none."""
         self.refs.append(ref)
         self.labels.append(label)
         self.previous.append(previous)
-        self.prediction_ids.append(prediction_id)
         self.turns.append(turn)
 
-    def add_all(
-        self,
-        refs: Array,
-        labels: Sequence[Label],
-        prediction_ids: Sequence[str | None],
-        turns: Array,
-    ) -> None:
+    def add_all(self, refs: Array, labels: Frame, turns: Array) -> None:
         """Stored predictions have their first label now."""
-        self.refs += refs.tolist()
-        self.labels += labels
-        self.previous += [None] * len(labels)
-        self.prediction_ids += prediction_ids
-        self.turns += turns.tolist()
+        self.firsts.append((refs, labels, turns))
 
-    def _sort(self) -> None:
-        """Puts the outcomes in the order in which they came about."""
-        turns = np.array(self.turns)
-        if (turns[1:] >= turns[:-1]).all():
-            return
-        order = np.argsort(turns, kind="stable").tolist()
-        self.refs = [self.refs[at] for at in order]
-        self.labels = [self.labels[at] for at in order]
-        self.previous = [self.previous[at] for at in order]
-        self.prediction_ids = [self.prediction_ids[at] for at in order]
-        self.turns = turns[order].tolist()
+    def frame(self, subject: str, pending: Pending) -> tuple[Frame, Array]:
+        """The rows to emit: what was stored of the predictions, labels, and the greater key.
 
-    def frame(self, subject: str, pending: Pending) -> Frame:
-        """The rows to emit: what was stored of the predictions, labels, and the greater key."""
-        self._sort()
-        stored = pending.rows(self.refs).columns
+        Returns:
+            The frame, in the order in which the outcomes came about, and the turns of its rows.
+        """
+        refs, labels, turns, at = self._together()
+        stored = pending.rows(refs).columns
         columns = {name: c for name, c in stored.items() if name not in KEY_COLUMNS}
-        columns |= _greater_key(stored, self.labels)
+        columns |= _greater_key(stored, labels)
         columns["prediction_arrival"] = stored["arrival"]
-        columns["label_ts"] = _ints([label.ts for label in self.labels])
-        columns |= class_columns(
-            "label", [label.text for label in self.labels], [label.value for label in self.labels]
-        )
-        columns |= class_columns(
-            "previous",
-            [None if label is None else label.text for label in self.previous],
-            [None if label is None else label.value for label in self.previous],
-        )
-        if any(text is not None for text in self.prediction_ids):
-            columns["prediction_id"] = text_column(self.prediction_ids)
+        columns["label_ts"] = labels["ts"]
+        columns |= {name: _tidy(labels[name]) for name in _SAID if _says(labels.get(name))}
+        if any(label is not None for label in self.previous):
+            columns |= self._previous(at, len(refs))
         ordered = {name: columns[name] for name in sorted(columns)}
-        return Frame(subject, "outcome", len(self.refs), ordered)
+        return Frame(subject, "outcome", len(refs), ordered), turns
+
+    def _together(self) -> tuple[Array, dict[str, Column], Array, Array]:
+        """(refs, columns of the labels, turns) in order, and where those added singly lie."""
+        parts = [(refs, plain_labels(labels), turns) for refs, labels, turns in self.firsts]
+        if self.refs:
+            singly = label_frame("", None, self.labels)
+            parts.append((np.array(self.refs, np.int64), singly, np.array(self.turns, np.int64)))
+        for _, frame, _ in parts:
+            frame.columns.pop("id", None)
+        refs = np.concatenate([part for part, _, _ in parts])
+        turns = np.concatenate([part for _, _, part in parts])
+        labels = concat([part for _, part, _ in parts])
+        places = np.arange(len(refs))
+        if (turns[1:] < turns[:-1]).any():
+            order = np.argsort(turns, kind="stable")
+            refs, turns, labels = refs[order], turns[order], labels.take(order)
+            places = np.argsort(order)
+        return refs, labels.columns, turns, places[len(places) - len(self.refs) :]
+
+    def _previous(self, at: Array, n: int) -> dict[str, Column]:
+        texts: list[str | None] = [None] * n
+        values: list[float | None] = [None] * n
+        for place, label in zip(at.tolist(), self.previous, strict=True):
+            if label is not None:
+                texts[place], values[place] = label.text, label.value
+        return class_columns("previous", texts, values)
 
 
-def _greater_key(stored: dict[str, Column], labels: Sequence[Label]) -> dict[str, Column]:
+_SAID = ("label", "label_value")
+
+
+def _says(column: Column | None) -> bool:
+    return column is not None and bool(column.mask.any())
+
+
+def _tidy(column: Column) -> Column:
+    """The column in the form in which equal rows are equal columns."""
+    if column.values is not None or column.valid is None:
+        return column.compact()
+    return Column(np.where(column.valid, column.data, 0), column.valid)
+
+
+def _greater_key(stored: dict[str, Column], labels: dict[str, Column]) -> dict[str, Column]:
     """The greater of each prediction's and its label's order key; the ids are equal."""
-    theirs = {
-        "arrival": [label.arrival for label in labels],
-        "source": [label.origin for label in labels],
-        "order_ts": [label.order_ts for label in labels],
-        "offset": [label.offset for label in labels],
-        "index": [label.row for label in labels],
-    }
     mine = {name: stored.get(name, stored["ts"]).data for name in KEY_COLUMNS}
-    other = {name: np.array(theirs[name], np.int64) for name in KEY_COLUMNS}
+    other = {name: labels[name].data for name in KEY_COLUMNS}
     label_is_greater = _is_greater(_ranks(other), _ranks(mine))
     return {
         name: Column(np.where(label_is_greater, other[name], mine[name])) for name in KEY_COLUMNS
@@ -158,7 +164,3 @@ def _words(frame: Frame) -> list[object]:
         for row in np.flatnonzero(numbers.mask).tolist():
             words[row] = class_text(float(numbers.data[row]))
     return words
-
-
-def _ints(values: Sequence[int]) -> Column:
-    return Column(np.array(values, np.int64))

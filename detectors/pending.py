@@ -83,11 +83,11 @@ class Pending(Protocol):
         """These ids, of dtype V16 and perhaps repeated, are looked up in this step: all at once.
 
         A store on disk reads them here, so that `find` and `slot` of them never wait. Called once
-        per step and before anything else; ids that were not named cannot be found in it.
+        per step, before its rows have their turns; ids that were not named cannot be found in it.
         """
 
-    def keep(self, frame: Frame, ends: Array) -> list[int]:
-        """Store prediction rows of one subject that end with the slices `ends`; returns their refs.
+    def keep(self, frame: Frame, ends: Array) -> Array:
+        """Store prediction rows of one subject that end with the slices `ends`; gives their refs.
 
         They are found only after `put`; each is `put` or `dismiss`ed, in their order, in this step.
         """
@@ -116,7 +116,7 @@ class Pending(Protocol):
     def set_label(self, ref: int, label: Label) -> None:
         """A row has this label from now on."""
 
-    def rows(self, refs: Sequence[int]) -> Frame:
+    def rows(self, refs: Array) -> Frame:
         """These rows, in this order, all of one subject."""
 
     def slot(self, model: str, row_id: bytes) -> Slot | None:
@@ -180,6 +180,17 @@ def label_frame(subject: str, ids: Sequence[bytes] | None, labels: Sequence[Labe
         columns["label_source"] = text_column(source)
     columns |= class_columns("label", text, value)
     return Frame(subject, "label", len(labels), columns)
+
+
+_OF_LABELS = ("id", "arrival", "source", "offset", "index", "label", "label_value", "label_source")
+
+
+def plain_labels(frame: Frame) -> Frame:
+    """The columns of a label frame that make a `Label`, `order_ts` always among them, and `id`."""
+    columns = {name: frame.columns[name] for name in _OF_LABELS if name in frame.columns}
+    columns["ts"] = frame.columns["ts"]
+    columns["order_ts"] = frame.columns.get("order_ts", columns["ts"])
+    return Frame(frame.subject, "label", frame.n, columns)
 
 
 def class_columns(

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.causes import cause_of, neighbour
+from detectors.causes import cause_of, together
 from detectors.findings import Finding
 from detectors.spec import HOUR_MS, MonitorSpec, config_hash
 from driftline.alerts import (
@@ -167,13 +167,13 @@ def _opened(state: PolicyState, mark: str, finding: Finding) -> Alert:
         reason="opened",
     )
     state.told[mark] = finding.ts
-    together = (
+    groups = (
         other.group or other.fingerprint
         for other in state.incidents.values()
-        if neighbour(alert, other, state.told, state.near_ms)
+        if together(alert, other, state.told, state.near_ms)
     )
     cause = cause_of(alert, state.incidents.values(), state.told, state.near_ms)
-    alert = replace(alert, group=next(together, mark), suppressed_by=cause)
+    alert = replace(alert, group=next(groups, mark), suppressed_by=cause)
     state.incidents[mark] = alert
     return alert
 

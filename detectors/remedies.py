@@ -279,8 +279,9 @@ class _Turn:
         self._say(action, status, why, at)
 
     def _say(self, action: Action, status: ActionStatus, why: str, at: int) -> Action:
+        step = 2 if action.status == "due" else 1  # the one between is of who carries it out
         said = replace(
-            action, status=status, why=why[:200], at=rfc3339(at), revision=action.revision + 1
+            action, status=status, why=why[:200], at=rfc3339(at), revision=action.revision + step
         )
         self.said.append(said)
         return said

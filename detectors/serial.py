@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 BLOCKS = (32, 128, 512, 2048)
 MIN_BLOCKS = 30
+_GROWS = 3.0
+"""Growth from one block length to the next, four times as long, that shows no end of memory."""
 
 
 def phi(scores: NDArray[np.float64]) -> tuple[float, int]:
@@ -19,11 +21,13 @@ def phi(scores: NDArray[np.float64]) -> tuple[float, int]:
         scores: shape (n, k), one column per score of the signal (such as z and z squared).
 
     Returns: phi >= 1, the greatest of b * Var(mean of b rows) / Var(row) over columns and block
-        lengths b with at least 30 blocks.
+        lengths b with at least 30 blocks. Where it still grew more than threefold with the last of
+        them, it is taken to grow so for two lengths more: the signal remembers more rows than can
+        be seen, as one with a cycle longer than the reference does.
     """
     variance = scores.var(axis=0) if len(scores) else np.zeros(scores.shape[1])
     varies = variance > 1e-12  # noqa: PLR2004  # below it is rounding of a constant
-    greatest, longest = 1.0, 0
+    greatest, longest, before, growth = 1.0, 0, 1.0, 1.0
     for size in BLOCKS:
         blocks = len(scores) // size
         if blocks < MIN_BLOCKS:
@@ -32,5 +36,7 @@ def phi(scores: NDArray[np.float64]) -> tuple[float, int]:
         if varies.any():
             means = scores[: blocks * size, varies].reshape(blocks, size, -1).mean(axis=1)
             ratio = size * means.var(axis=0) / variance[varies]
-            greatest = max(greatest, float(ratio.max()))
-    return greatest, longest
+            now = float(ratio.max())
+            growth = now / before if size > BLOCKS[0] else 1.0
+            before, greatest = max(now, 1.0), max(greatest, now)
+    return greatest * growth**2 if growth > _GROWS else greatest, longest

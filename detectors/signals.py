@@ -204,6 +204,12 @@ class Measures:
         numeric = [at for at, found in enumerate(bounds) if found is not None]
         self._place = {at: place for place, at in enumerate(numeric)}
         self._bins = NumberBins([found for found in bounds if found is not None])
+        self._ticks = np.array([measure.ticks for measure in self.each], np.int64).ravel()
+        self._offset = np.arange(0, len(self._ticks), 256)[:, None]
+
+    def ticks(self, codes: Codes) -> Ints:
+        """The reference rank of each code, shape (F, n)."""
+        return np.take(self._ticks, codes + self._offset)
 
     def __getitem__(self, at: int) -> Measure:
         return self.each[at]
@@ -226,10 +232,7 @@ class Measures:
 def observe(frame: Frame, measures: Measures) -> Observed:
     """The features of prediction rows; `measures` in the order of the roster."""
     codes = measures.codes(frame)
-    ticks = np.empty(codes.shape, dtype=np.int64)
-    for at, measure in enumerate(measures.each):
-        np.take(measure.ticks, codes[at], out=ticks[at])
-    return Observed(codes != MISSING, codes, ticks)
+    return Observed(codes != MISSING, codes, measures.ticks(codes))
 
 
 def score(frame: Frame, positive: str | None, aliases: Mapping[str, str]) -> Floats:

@@ -1,19 +1,18 @@
-"""A slab: the pending predictions of one subject that end in one slice of time, as columns."""
+"""Slabs: what ends in one slice of time, as columns: predictions of a subject, labels of a model."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from detectors.frame import Array, Frame, concat
+from detectors.frame import Array, Frame
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
-from detectors.pending import Label, label_frame, label_rows
-
-_FAN = 16  # so many frames of one level are merged into one of the next
+from detectors.id_table import NONE
+from detectors.pending import Label, Slot, label_frame, label_rows, plain_labels
+from detectors.stacked import Rows
 
 
 @dataclass(slots=True, eq=False)
@@ -22,13 +21,14 @@ class Slab:
 
     subject: str
     end: int
-    frames: list[Frame] = field(default_factory=list)
-    levels: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    n: int = 0
+    rows: Rows = field(default_factory=Rows)
     ts: array[int] = field(default_factory=lambda: array("q"))
     arrival: array[int] = field(default_factory=lambda: array("q"))
     labels: dict[int, Label] = field(default_factory=dict)
+    """Labels of rows that are looked at one by one."""
+    label_rows: Rows = field(default_factory=Rows)
+    label_at: array[int] = field(default_factory=lambda: array("q"))
+    """Row -> its label in `label_rows`; -1: none there."""
     dead: set[int] = field(default_factory=set)
     """Rows never found: repeats, and rows that a later one replaced."""
     seen: int = 0
@@ -38,53 +38,59 @@ class Slab:
     count: int = 0
     """Rows that count towards the store's limit."""
 
+    @property
+    def n(self) -> int:
+        """Rows, the forgotten ones among them."""
+        return self.rows.n
+
     def append(self, frame: Frame) -> None:
-        """Add rows; small frames are merged by levels, so that there are never many."""
+        """Add rows."""
         self.ts.frombytes(frame.ints("ts").tobytes())
         self.arrival.frombytes(frame.ints("arrival").tobytes())
-        self.frames.append(frame)
-        self.levels.append(0)
-        self.starts.append(self.n)
-        self.n += frame.n
-        while self.levels[-_FAN:] == [self.levels[-1]] * _FAN:
-            self.frames[-_FAN:] = [concat(self.frames[-_FAN:])]
-            self.levels[-_FAN:] = [self.levels[-1] + 1]
-            self.starts[-_FAN:] = [self.starts[-_FAN]]
+        self.label_at.frombytes(np.full(frame.n, NONE, np.int64).tobytes())
+        self.rows.append(frame)
 
-    def take(self, rows: Array) -> Iterator[tuple[Array, Frame]]:
-        """(positions in `rows`, those rows) for each frame that has some."""
-        frames = np.searchsorted(np.array(self.starts), rows, side="right") - 1
-        for number in np.unique(frames).tolist():
-            at = np.flatnonzero(frames == number)
-            part = self.frames[number].take(rows[at] - self.starts[number])
-            part.columns = {name: column.compact() for name, column in part.columns.items()}
-            yield at, part
+    def set_labels(self, rows: Array, labels: Frame) -> None:
+        """These rows have labels now: `plain_labels`, in their order."""
+        at = np.frombuffer(self.label_at, np.int64)
+        at[rows] = self.label_rows.n + np.arange(len(rows))
+        self.label_rows.append(labels)
 
-    def ids(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """(row, id) of the rows from `start` to before `stop`, and of others in their frames."""
-        for first, frame in zip(self.starts, self.frames, strict=True):
-            if first < stop and first + frame.n > start:
-                yield from enumerate(frame.columns["id"].data.tolist(), first)
+    def take_labels(self, rows: Array) -> None:
+        """The labels of these rows are looked at one by one from now on."""
+        every = np.frombuffer(self.label_at, np.int64)
+        rows = rows[every[rows] >= 0]
+        if len(rows):
+            labels = label_rows(self.label_rows.taken(every[rows]))
+            self.labels.update(zip(rows.tolist(), labels, strict=True))
+            every[rows] = NONE
 
     def dump(self) -> dict[str, Any] | None:
         """The rows that can be found, as builtins; None: there are none, and nothing counts."""
+        if not self.count:
+            return None
         found = np.ones(self.n, bool)
         found[: self.floor] = False
         found[list(self.dead)] = False
         alive = np.flatnonzero(found)
-        if not self.count:
-            return None
-        taken = list(self.take(alive))
-        labelled = [new for new, row in enumerate(alive.tolist()) if row in self.labels]
-        labels = [self.labels[row] for row in alive[labelled].tolist()]
+        labelled = np.frombuffer(self.label_at, np.int64) >= 0
+        labels = self._labels(np.flatnonzero(labelled & found))
+        labels |= {row: label for row, label in self.labels.items() if found[row]}
+        said = sorted(labels)
         return {
             "subject": self.subject,
             "end": self.end,
             "count": self.count,
-            "frame": encode_frame(concat([part for _, part in taken])) if taken else None,
-            "labelled": encode_array(np.array(labelled, np.uint32)),
-            "labels": encode_frame(label_frame("", None, labels)),
+            "frame": encode_frame(self.rows.taken(alive)) if len(alive) else None,
+            "labelled": encode_array(np.searchsorted(alive, said).astype(np.uint32)),
+            "labels": encode_frame(label_frame("", None, [labels[row] for row in said])),
         }
+
+    def _labels(self, rows: Array) -> dict[int, Label]:
+        if not len(rows):
+            return {}
+        at = np.frombuffer(self.label_at, np.int64)[rows]
+        return dict(zip(rows.tolist(), label_rows(self.label_rows.taken(at)), strict=True))
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Slab:
@@ -93,6 +99,38 @@ class Slab:
         if dumped["frame"] is not None:
             slab.append(decode_frame(dumped["frame"]))
         slab.seen = slab.n
-        rows = np.frombuffer(dumped["labelled"], np.uint32).tolist()
-        slab.labels = dict(zip(rows, label_rows(decode_frame(dumped["labels"])), strict=True))
+        rows = np.frombuffer(dumped["labelled"], np.uint32).astype(np.int64)
+        if len(rows):
+            slab.set_labels(rows, plain_labels(decode_frame(dumped["labels"])))
         return slab
+
+
+@dataclass(slots=True, eq=False)
+class LabelSlab:
+    """Labels of one model that met their prediction and end in one slice."""
+
+    model: str
+    end: int
+    rows: Rows = field(default_factory=Rows)
+    """`plain_labels` with ids."""
+    moved: set[int] = field(default_factory=set)
+    """Rows that are looked at one by one from now on, and not here."""
+
+    @property
+    def count(self) -> int:
+        """Labels that are still here."""
+        return self.rows.n - len(self.moved)
+
+    def slots(self, rows: Array) -> dict[bytes, Slot]:
+        """Id -> what waits, of these rows."""
+        if not len(rows):
+            return {}
+        labels = self.rows.taken(rows)
+        found = [Slot(label, True, label.arrival, self.end) for label in label_rows(labels)]
+        return dict(zip(labels.columns["id"].data.tolist(), found, strict=True))
+
+    def alive(self) -> Array:
+        """The rows that are still here."""
+        here = np.ones(self.rows.n, bool)
+        here[list(self.moved)] = False
+        return np.flatnonzero(here)

@@ -8,8 +8,8 @@ some, or until somebody looks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ WINDOW_CAP: Final = 512
 """Distinct scores a window tells apart; with more, ROC AUC and PR AUC state their error."""
 TOTAL_CAP: Final = 4_096
 """The same since the subject began."""
-_WAITING: Final = 512
+_WAITING: Final = 1_024
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class CellEntries:
         )
 
 
-Part: TypeAlias = ClassEntries | ScoreEntries | CellEntries | DeviationEntries
+P = TypeVar("P", ClassEntries, ScoreEntries, CellEntries, DeviationEntries)
 
 
 @dataclass(slots=True)
@@ -64,22 +64,37 @@ class Entries:
     def of_rows(self, which: Ints) -> Entries:
         """The entries of some rows, `which` rising; in their order."""
         return Entries(
-            None if self.pairs is None else self.pairs.take(_places(self.pairs.row, which)),
-            None if self.scores is None else self.scores.take(_places(self.scores.row, which)),
-            None if self.cell is None else self.cell.take(_places(self.cell.row, which)),
+            _some(self.pairs, which),
+            _some(self.scores, which),
+            _some(self.cell, which),
             self.cells,
-            None
-            if self.deviations is None
-            else self.deviations.take(_places(self.deviations.row, which)),
+            _some(self.deviations, which),
         )
 
     def renumbered(self, kept: Ints) -> Entries:
         """The entries of the rows `kept`, which are numbered from 0 anew."""
         entries = self.of_rows(kept) if len(kept) else self.of_rows(np.array([-1]))
-        for part in (entries.pairs, entries.scores, entries.cell, entries.deviations):
-            if part is not None:
-                part.row = np.searchsorted(kept, part.row)
-        return entries
+        return Entries(
+            _renumbered(entries.pairs, kept),
+            _renumbered(entries.scores, kept),
+            _renumbered(entries.cell, kept),
+            entries.cells,
+            _renumbered(entries.deviations, kept),
+        )
+
+
+def _some(part: P | None, which: Ints) -> P | None:
+    """The entries of some rows; the same object where those are all, as it may be summed up."""
+    if part is None:
+        return None
+    places = _places(part.row, which)
+    if isinstance(places, slice) and places.start == 0 and places.stop == len(part.row):
+        return part
+    return part.take(places)
+
+
+def _renumbered(part: P | None, kept: Ints) -> P | None:
+    return None if part is None else replace(part, row=np.searchsorted(kept, part.row))
 
 
 def _places(rows: Ints, which: Ints) -> slice | Ints:
@@ -136,7 +151,7 @@ class ClassTally:
             return
         scores = [e.scores for e in self._waiting if e.scores is not None and len(e.scores.row)]
         if len(scores) == 1:
-            self._scores.add(scores[0])
+            self._scores.merge(scores[0].summed())
         elif scores:
             names = ("row", "sign", "probability", "hit", "loss", "square", "rank")
             self._scores.add(

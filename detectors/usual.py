@@ -18,9 +18,11 @@ from typing import TypeVar
 import numpy as np
 
 from detectors.frame import Array
+from detectors.id_table import GONE, NONE, words_of
 from detectors.lane import Lane
 from detectors.matching import Labels, Matching, Predictions
 from detectors.memory_pending import MemoryPending
+from detectors.pending import plain_labels
 
 T = TypeVar("T")
 
@@ -36,6 +38,8 @@ class _Step:
     is_label: Array
     words: Array
     """The ids as two integers, shape (n, 2)."""
+    place: Array
+    """Of the id in the table of the store."""
     ref: Array
     """Of predictions: their own; of labels: that of the one prediction they meet, -1: none."""
     ts: Array
@@ -77,25 +81,24 @@ def take(matching: Matching, lanes: Sequence[Lane], which: Array, rows: Array) -
     if not isinstance(pending, MemoryPending) or not _calm(pending, lanes):
         return left
     step = _rows(lanes, which, rows)
-    alone, pairs = _by_id(step)
-    predictions = np.concatenate([alone[~step.is_label[alone]], pairs[:, 0]])
-    for lane, at in step.by_lane(predictions, lanes, Predictions):
-        ids = _at(lane.ids, step.row[at])
-        step.sound[at] = pending.unknown(ids, (lane.model, ""))
+    step.place, known, label = pending.places(step.words)
+    alone, first, second = _by_id(step)
+    predictions = np.concatenate([alone[~step.is_label[alone]], first])
+    step.sound[predictions] = known[predictions] == GONE
     waiting = alone[step.is_label[alone]]
-    for label_lane, at in step.by_lane(waiting, lanes, Labels):
-        step.ref[at] = pending.unlabelled(_at(label_lane.ids, step.row[at]))
-    first, second = pairs[:, 0], pairs[:, 1]
+    waiting = waiting[(known[waiting] >= 0) & (label[waiting] == NONE)]
+    step.ref[waiting] = known[waiting]
+    step.ts[waiting], of, subjects = pending.subjects(known[waiting])
+    step.subject[waiting] = np.array([step.number(name) for name in subjects], np.int64)[of]
     for column in (step.ref, step.ts, step.subject):
         column[second] = column[first]
-    waiting = waiting[step.ref[waiting] >= 0]
-    for subject, own, ts in pending.whose(step.ref[waiting]):
-        step.ts[waiting[own]], step.subject[waiting[own]] = ts, step.number(subject)
-    _look_at_labels(matching, pending, lanes, step, np.concatenate([waiting, second]))
+    _look_at_labels(matching, lanes, step, np.concatenate([waiting, second]))
     good = step.sound[first] & step.sound[second]
     step.sound[first[~good]] = step.sound[second[~good]] = False
     taken = np.flatnonzero(step.sound)
-    _put(pending, lanes, step, taken[~step.is_label[taken]])
+    put = taken[~step.is_label[taken]]
+    if len(put):
+        pending.put_all(step.place[put], step.ref[put])
     _meet(matching, pending, lanes, step, taken[step.is_label[taken]])
     left[step.turn[taken]] = False
     return left
@@ -109,7 +112,7 @@ def _calm(pending: MemoryPending, lanes: Sequence[Lane]) -> bool:
             n += lane.frame.n
             last = max(last, int(lane.frame.ints("arrival").max()))
         if isinstance(lane, Labels):
-            end = min(end, *lane.ends)
+            end = min(end, int(lane.ends.min()))
     return last < end and pending.entries + n <= pending.max_entries
 
 
@@ -119,17 +122,16 @@ def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
     lane, row = which[turns], rows[turns]
     n = len(turns)
     step = _Step(
-        lane, row, turns, np.zeros(n, bool), np.zeros((n, 2), np.uint64),
+        lane, row, turns, np.zeros(n, bool), np.zeros((n, 2), np.uint64), np.zeros(n, np.int64),
         np.full(n, -1), np.zeros(n, np.int64), np.full(n, -1), np.zeros(n, bool),
     )  # fmt: skip
     for number in used:
         at = np.flatnonzero(lane == number)
         frame, own = lanes[number].frame, row[at]
-        ids = np.ascontiguousarray(frame.columns["id"].data)
-        step.words[at] = ids.view(np.uint64).reshape(-1, 2)[own]
+        step.words[at] = words_of(frame.columns["id"].data)[own]
         one = lanes[number]
         if isinstance(one, Predictions):
-            step.ref[at] = np.array(one.refs)[own]
+            step.ref[at] = one.refs[own]
             step.ts[at] = frame.ints("ts")[own]
             step.subject[at] = step.number(frame.subject)
         else:
@@ -137,34 +139,27 @@ def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
     return step
 
 
-def _by_id(step: _Step) -> tuple[Array, Array]:
-    """The rows whose id has no other, and (prediction, later label) where an id has just these."""
-    order = np.lexsort((step.words[:, 1], step.words[:, 0]))  # stable: rows of an id in their order
-    words = step.words[order]
-    starts = np.flatnonzero(np.r_[True, (words[1:] != words[:-1]).any(axis=1)])
-    counts = np.diff(np.r_[starts, len(order)])
-    two = starts[counts == 2]  # noqa: PLR2004
-    pairs = np.stack([order[two], order[two + 1]], axis=1)
-    as_wanted = ~step.is_label[pairs[:, 0]] & step.is_label[pairs[:, 1]]
-    return order[starts[counts == 1]], pairs[as_wanted]
+def _by_id(step: _Step) -> tuple[Array, Array, Array]:
+    """Rows whose id has no other; predictions, and later labels, of ids that have just these."""
+    order = np.argsort(step.place, kind="stable")  # rows of an id stay in their order
+    places = step.place[order]
+    edge = np.ones(len(order) + 1, bool)
+    edge[1:-1] = places[1:] != places[:-1]
+    alone = order[edge[:-1] & edge[1:]]
+    two = np.flatnonzero(edge[:-2] & ~edge[1:-1] & edge[2:])
+    first, second = order[two], order[two + 1]
+    as_wanted = ~step.is_label[first] & step.is_label[second]
+    return alone, first[as_wanted], second[as_wanted]
 
 
-def _look_at_labels(
-    matching: Matching, pending: MemoryPending, lanes: Sequence[Lane], step: _Step, labels: Array
-) -> None:
-    """Labels that are the first of their id, in time, and of the prediction's model are sound."""
+def _look_at_labels(matching: Matching, lanes: Sequence[Lane], step: _Step, labels: Array) -> None:
+    """Labels that are in time and of the prediction's model are sound."""
     horizons = np.array([matching.horizon(subject) for subject in step.subjects] or [0])
     for lane, at in step.by_lane(labels, lanes, Labels):
         of_model = np.array([lane.is_of(subject) for subject in step.subjects] or [False])
-        first = pending.unheard(_at(lane.ids, step.row[at]), lane.model)
         subject = step.subject[at]
         in_time = lane.frame.ints("arrival")[step.row[at]] < step.ts[at] + horizons[subject]
-        step.sound[at] = first & in_time & of_model[subject]
-
-
-def _put(pending: MemoryPending, lanes: Sequence[Lane], step: _Step, taken: Array) -> None:
-    for lane, at in step.by_lane(taken, lanes, Predictions):
-        pending.put_all(_at(lane.ids, step.row[at]), step.ref[at])
+        step.sound[at] = in_time & of_model[subject]
 
 
 def _meet(
@@ -172,14 +167,11 @@ def _meet(
 ) -> None:
     for lane, at in step.by_lane(taken, lanes, Labels):
         rows, refs = step.row[at], step.ref[at]
-        labels = _at(lane.labels, rows)
-        pending.meet_all(lane.model, _at(lane.ids, rows), refs, labels, _at(lane.ends, rows))
-        for number in np.unique(step.subject[at]).tolist():
-            own = np.flatnonzero(step.subject[at] == number)
+        labels = plain_labels(lane.frame).take(rows)
+        pending.meet_all(lane.model, step.place[at], refs, labels, lane.ends[rows])
+        of = step.subject[at]
+        for number in np.unique(of).tolist():
+            own = np.flatnonzero(of == number)
             matching.outcomes_of(step.subjects[number]).add_all(
-                refs[own], _at(labels, own), lane.text.at(rows[own].tolist()), step.turn[at[own]]
+                refs[own], labels.take(own), step.turn[at[own]]
             )
-
-
-def _at(items: Sequence[T], places: Array) -> list[T]:
-    return [items[place] for place in places.tolist()]

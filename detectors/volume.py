@@ -75,6 +75,8 @@ class Volume:
     _limits: list[float] = field(default_factory=lambda: list(LIMITS))
     _typical: list[float] = field(default_factory=list)
     _least: list[float] = field(default_factory=list)
+    _low: list[float] = field(default_factory=list)
+    _high: list[float] = field(default_factory=list)
 
     def step(self, arrival: Ints, clock: int) -> list[Told]:
         """Takes arrivals of predictions, rising, and the clock; returns what they told, in order.
@@ -134,7 +136,7 @@ class Volume:
         self._first_day, self._watched, self._quiet = at // DAY_MS, False, self.now
         self._signs = Signs()
         self._peaks, self._limits = [0.0] * len(LIMITS), list(LIMITS)
-        self._typical, self._least = self.past.profile(self._first_day)
+        self._expect(self._first_day)
 
     def _advance(self, clock: int, told: list[Told]) -> None:
         """Judges every unit that the clock has passed."""
@@ -176,9 +178,14 @@ class Volume:
         steady = all(a <= b for a, b in zip(usual, UNSTEADY, strict=True))
         self._watched = known and steady and daily >= SLOWEST
         if daily >= SLOWEST:
-            self._typical, self._least = self.past.profile(day)
+            self._expect(day)
         else:
             self._typical = [float(UNKNOWN)] * SLOTS
+
+    def _expect(self, day: int) -> None:
+        self._typical, least = self.past.profile(day)
+        self._low, self._high = self.past.bounds(day, self._typical)
+        self._least = [min(a, b) for a, b in zip(least, self._low, strict=True)]
 
     # -- rules ---------------------------------------------------------------------------------
 
@@ -189,7 +196,12 @@ class Volume:
             return
         share = self.unit_ms / SLOT_MS
         expected = typical * share
-        residual = root(count) - root(expected) - self.level
+        low, high = self._low[slot], self._high[slot]
+        apart = root(high) - root(low) > _CALM * self.spread.scale  # the days were not alike
+        if apart:
+            expected = min(max(count, low * share), high * share)
+        inside = apart and expected == count
+        residual = 0.0 if inside else root(count) - root(expected) - self.level
         z = residual / self.spread.scale
         clipped = min(max(z, -_CLIP), _CLIP)
         if abs(z) < _CALM and self.open is None:
@@ -199,7 +211,8 @@ class Volume:
         if self.open is not None:
             self._follow(self.open, z, count, expected, told)
             return
-        self.spread.add(residual, clipped)
+        if not inside:  # it says nothing of how unsteady traffic is
+            self.spread.add(residual, clipped)
         values = self._signs.values()
         if not (self._watched and self._speak_up(values, count, expected, told)):
             self._peaks = [max(a, b) for a, b in zip(self._peaks, values, strict=True)]
@@ -285,5 +298,5 @@ class Volume:
 
 _DUMPED: Final = (
     "now", "unit_ms", "count", "level", "_first_day", "_watched", "_slot_total", "_quiet",
-    "_peaks", "_limits", "_typical", "_least",
+    "_peaks", "_limits", "_typical", "_least", "_low", "_high",
 )  # fmt: skip

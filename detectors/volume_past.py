@@ -28,6 +28,8 @@ KEPT_DAYS: Final = 28
 SAME_WEEKDAY: Final = 2
 """Days of one weekday from which on a weekday is compared with its like alone."""
 RECENT_DAYS: Final = 7
+UNBOUNDED: Final = 1 << 53
+"""As the most that a slot may have: anything may come."""
 """Days that a day is compared with while there are fewer of its weekday."""
 UNKNOWN: Final = -1
 
@@ -41,6 +43,8 @@ _MANY_DAYS: Final = 7
 _SEVERAL: Final = 4
 _AROUND: Final = 2
 _NEARLY_ALL: Final = 0.75
+_SATURDAY, _SUNDAY = 2, 3
+"""Days since the epoch, which was a Thursday, modulo 7."""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,25 @@ class Past:
             least = np.where(np.isnan(low), least, low)
         totals = (np.where(np.isnan(each), UNKNOWN, each).tolist() for each in (typical, least))
         return next(totals), next(totals)
+
+    def bounds(self, day: int, typical: Sequence[float]) -> tuple[list[float], list[float]]:
+        """(least, most) total of each slot that is no news on a day to come.
+
+        Both are the typical total from two days of its weekday on. Until then the day may be as
+        the others are, or as the one of its weekday was; where there was none, as any day was, and
+        a Saturday or Sunday as it likes: many kinds of traffic pause then, and the first time
+        cannot be told from an outage. Days are smoothed over five slots.
+        """
+        usual = np.array(typical)
+        own = [at for at, known in enumerate(self.days) if (day - known) % 7 == 0]
+        if len(own) >= SAME_WEEKDAY:
+            return usual.tolist(), usual.tolist()
+        if not own and day % 7 in (_SATURDAY, _SUNDAY):
+            return [0.0] * SLOTS, [float(UNBOUNDED)] * SLOTS
+        chosen = self.totals[own] if own else self.totals
+        smooth = _around(np.where(chosen == UNKNOWN, np.nan, chosen))
+        low, high = (pick.reduce(smooth, axis=0, initial=np.nan) for pick in (np.fmin, np.fmax))
+        return np.fmin(usual, low).tolist(), np.fmax(usual, high).tolist()
 
     def daily(self) -> float:
         """Predictions on a typical day, of those of which nearly all is known; 0 without any."""
@@ -131,12 +154,17 @@ def _middle_and_least(totals: Ints) -> tuple[Floats, Floats]:
         return nothing, nothing
     middle = np.full(totals.shape[1], np.nan)
     middle[~none] = np.nanmedian(values[:, ~none], axis=0)
-    padded = np.pad(values, ((0, 0), (_AROUND, _AROUND)), mode="wrap")
-    around = sliding_window_view(padded, 2 * _AROUND + 1, axis=1).mean(axis=2)
-    together = _least(around)
+    together = _least(_around(values))
     together[np.isnan(together)] = 0.0
     least = np.fmax(_least(values), np.fmin(middle, together))
     return middle, np.where(none, np.nan, least)
+
+
+def _around(values: Floats) -> Floats:
+    """Means over the five slots around each, round the clock; NaN where one is not known."""
+    padded = np.pad(values, ((0, 0), (_AROUND, _AROUND)), mode="wrap")
+    means: Floats = sliding_window_view(padded, 2 * _AROUND + 1, axis=1).mean(axis=2)
+    return means
 
 
 def _least(values: Floats) -> Floats:

@@ -1,7 +1,9 @@
 """What remediation decided and did: records of `driftline.actions`, one per change of state.
 
 An action has one id for its whole life; a record is always the full state, and of two records of
-one id the one with the greater `revision` holds. Whoever carries actions out does so once per id.
+one id the one with the greater `revision` holds. Whoever carries actions out does so once per id,
+and says `done` or `failed` with the revision of `due` plus 1; the verdict, whether it helped, comes
+with that plus 2.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ time order. Numbers are finite or absent: what is not finite is dropped when the
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
@@ -31,7 +32,7 @@ from driftline.evidence import (
     Statistic,
     finite_values,
 )
-from driftline.rules import Reason, iso_ms
+from driftline.rules import NAME_PATTERN, Reason, iso_ms
 
 __all__ = [
     "MAX_EVIDENCE_IDS",
@@ -284,12 +285,17 @@ def alert_id(fingerprint: str, started_at_ms: int, revision: int) -> str:
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "acknowledge": ("fingerprint",),
     "comment": ("fingerprint",),
+    "silence": ("until",),
     "close": ("subject", "fingerprint"),
     "rebase": ("subject",),
     "approve": ("subject", "action"),
     "reject": ("subject", "action"),
 }
 """Fields that a command is of no use without."""
+
+SILENCES = ("silence", "unsilence")
+_TARGETS = "`fingerprint`, `subject`"
+_FORM = re.compile(f"{NAME_PATTERN}@{NAME_PATTERN}")
 
 _encoder = msgspec.json.Encoder()
 _alerts = msgspec.json.Decoder(Alert)
@@ -318,8 +324,12 @@ def decode_command(value: bytes) -> Command:
     for name in NEEDED.get(command.command, ()):
         if not getattr(command, name):
             raise ContractError(Reason.BAD_COMMAND, f"{command.command} needs `{name}`")
-    if command.subject is not None and "@" not in command.subject:
+    if command.subject is not None and _FORM.fullmatch(command.subject) is None:
         raise ContractError(Reason.BAD_COMMAND, "`subject` is not of the form model@version")
+    if command.command in SILENCES and not (command.fingerprint or command.subject):
+        raise ContractError(Reason.BAD_COMMAND, f"{command.command} needs one of: {_TARGETS}")
+    if command.until is not None and iso_ms(command.until) is None:
+        raise ContractError(Reason.BAD_COMMAND, "`until` is not a time as RFC 3339 writes it")
     return command
 
 

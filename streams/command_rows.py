@@ -25,14 +25,20 @@ STATEFUL: Final = ("close", "rebase", "approve", "reject")
 TEXTS: Final = ("command", "fingerprint", "action", "who", "why")
 
 
-def command_frame(command: Command, *, partition: int, offset: int, arrival: int) -> Frame | None:
-    """A frame of the one row; None for a command that is none of detect's business."""
+def command_frame(
+    command: Command, *, partition: int, offset: int, arrival: int | None
+) -> Frame | None:
+    """A frame of the one row; None for a command that is none of detect's business.
+
+    `arrival`: of its record, ms; None: it has none of its own, and takes that at which join reads
+    it (see `at_once`).
+    """
     if command.command not in STATEFUL or command.subject is None:
         return None
-    ts = iso_ms(command.when)
+    ts = iso_ms(command.when) or 0
     numbers = {
-        "ts": arrival if ts is None else min(ts, arrival),
-        "arrival": arrival,
+        "ts": ts if arrival is None else min(ts or arrival, arrival),
+        "arrival": 0 if arrival is None else arrival,
         "source": RANK << SOURCE_SHIFT | partition,
         "offset": offset,
         "index": 0,
@@ -46,3 +52,14 @@ def command_frame(command: Command, *, partition: int, offset: int, arrival: int
 def shard_of_command(frame: Frame, shards: int) -> int:
     """The join shard that a command goes through: any would do, all must agree on it."""
     return model_partition(frame.subject.partition("@")[0], shards)
+
+
+def at_once(frame: Frame, clock: int | None) -> Frame:
+    """A command's frame that arrives at the clock, if it is late: it takes effect when it comes.
+
+    Only where the clock does not wait for the commands topic (`clock: records`) can one be late.
+    """
+    if frame.kind != "command" or clock is None or (frame.ints("arrival") >= clock).all():
+        return frame
+    arrivals = np.maximum(frame.ints("arrival"), clock)
+    return Frame(frame.subject, frame.kind, frame.n, frame.columns | {"arrival": Column(arrivals)})

@@ -8,7 +8,8 @@ when somebody needs it. It knows nothing of Kafka; the worker tells it what hold
 | `/healthz/live` | the worker's loop has beaten within 30 s; otherwise restart the process |
 | `/healthz/ready` | the worker says it is ready: partitions assigned, state restored |
 | `/healthz/startup` | the worker has been ready once |
-| `/metrics` | always; Prometheus text or OpenMetrics, as the `Accept` header asks |
+| `/metrics` | always; Prometheus text or OpenMetrics, as the `Accept` header asks; all series, or
+  those of the query (`?name[]=driftline_consumer_lag_messages`) only |
 
 Everything else is 503 or 404, and every body of `/healthz` is JSON that says why.
 """
@@ -22,12 +23,13 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
 from socketserver import TCPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client.exposition import choose_encoder
 
@@ -133,10 +135,15 @@ class HealthServer:
         """Whether the worker has been ready once."""
         return _ok({}) if self._started else _fail(self._why, {})
 
-    def metrics(self, accept: str) -> tuple[bytes, str]:
-        """(exposition, content type) in the format that an `Accept` header asks for."""
+    def metrics(self, accept: str, names: Sequence[str] = ()) -> tuple[bytes, str]:
+        """(exposition, content type) in the format that an `Accept` header asks for.
+
+        `names`: of the series to show; none: all.
+        """
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        registry = self._registry
+        shown = registry.restricted_registry(names) if names else registry
+        return encode(shown), content_type
 
     def _advice(self, error: OSError) -> str:
         where = f"{self._host}:{self.port}"
@@ -216,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  named by the standard library
 
     def _metrics(self) -> None:
-        body, content_type = self.server.health.metrics(self.headers.get("Accept", ""))
+        names = parse_qs(urlsplit(self.path).query).get("name[]", [])
+        body, content_type = self.server.health.metrics(self.headers.get("Accept", ""), names)
         headers = {}
         if "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, compresslevel=1)

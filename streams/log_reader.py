@@ -19,15 +19,18 @@ FETCH_BYTES = 4 << 20
 
 @asynccontextmanager
 async def consumer(
-    bootstrap: Sequence[str], fetch_bytes: int = FETCH_BYTES
+    bootstrap: Sequence[str], fetch_bytes: int = FETCH_BYTES, *, wait_ms: int = 50
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, which reads what it is told to, about so much at once."""
+    """A consumer without a group, which reads what it is told to, about so much at once.
+
+    `wait_ms`: how long the broker may wait for more before it answers.
+    """
     reader = AIOKafkaConsumer(
         bootstrap_servers=list(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=fetch_bytes,
-        fetch_max_wait_ms=50,
+        fetch_max_wait_ms=wait_ms,
     )
     await reader.start()
     await asyncio.sleep(0)  # a task that stop() cancels before it began would cancel us

@@ -6,7 +6,8 @@
 
 Changes are written after the manifest that names them, database by database and then HEAD, each
 with fsync. A crash in between leaves an older HEAD, and the changes since then are put once more;
-every put replaces the whole value of its id, so that is harmless.
+every put replaces the whole value of its id, so that is harmless. HEAD says beforehand how far the
+puts go: a worker may learn after the crash that the history went on without them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Head(msgspec.Struct, frozen=True):
     end: int
     """Offset behind it."""
     v: int = 1
+    ahead: tuple[bytes, int] | None = None
+    """(writer, end) up to which some of the databases may have more; None: none has."""
 
 
 class SliceDisk:
@@ -83,9 +86,16 @@ class SliceDisk:
             raise DiskError(f"state folder {folder}: {error}") from error
 
     def get(self, number: int, ids: Sequence[bytes]) -> list[bytes | None]:
-        """What a slice holds of each id."""
+        """What a slice holds of each id.
+
+        Raises:
+            DiskError: the disk failed.
+        """
         get = self._database(number).get
-        return [get(row_id) for row_id in ids]
+        try:
+            return [get(row_id) for row_id in ids]
+        except Exception as error:  # RocksDB's errors are plain ones of Exception
+            raise self._failed(error) from error
 
     def head(self) -> Head | None:
         """Up to where the folder is; None: it is new, or was left in the middle of a rebuild."""
@@ -95,9 +105,26 @@ class SliceDisk:
             return None
 
     def wipe(self) -> None:
-        """Nothing here any more: what is there belongs to another state."""
-        (self.folder / _HEAD).unlink(missing_ok=True)
+        """Nothing here any more: what is there belongs to another state.
+
+        Raises:
+            DiskError: the disk failed.
+        """
+        try:
+            (self.folder / _HEAD).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from error
         self.keep_only(())
+
+    def expect(self, writer: bytes, end: int) -> None:
+        """Changes up to there are put next; any of them may be in until `advance` says all are.
+
+        Raises:
+            DiskError: the disk is full or failed.
+        """
+        head = self.head()
+        if head is not None:
+            self._write(msgspec.structs.replace(head, ahead=(writer, end)))
 
     def put(self, changes: Changes, *, durable: bool = True) -> None:
         """Puts changes into their databases; they count only once `advance` says so.
@@ -119,7 +146,7 @@ class SliceDisk:
                         batch.delete(row_id)
                 self._database(number).write(batch, options)
         except Exception as error:  # RocksDB's errors are plain ones of Exception
-            raise DiskError(f"state folder {self.folder}: {error}") from error
+            raise self._failed(error) from error
 
     def flush(self) -> None:
         """Makes what was put without `durable` safe."""
@@ -127,7 +154,7 @@ class SliceDisk:
             for database in self._databases.values():
                 database.flush(wait=True)
         except Exception as error:  # RocksDB's errors are plain ones of Exception
-            raise DiskError(f"state folder {self.folder}: {error}") from error
+            raise self._failed(error) from error
 
     def advance(self, head: Head, live: Iterable[int]) -> None:
         """All changes up to `head` are in; the slices that live no more are dropped.
@@ -135,27 +162,45 @@ class SliceDisk:
         Raises:
             DiskError: the disk is full or failed.
         """
+        self._write(head)
+        self.keep_only(live)
+
+    def _write(self, head: Head) -> None:
         try:
             _replace(self.folder / _HEAD, msgspec.msgpack.encode(head))
         except OSError as error:
-            raise DiskError(f"state folder {self.folder}: {error}") from error
-        self.keep_only(live)
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> DiskError:
+        return DiskError(f"state folder {self.folder}: {error}")
 
     def keep_only(self, live: Iterable[int]) -> None:
-        """Drops the databases of all other slices, files and all."""
+        """Drops the databases of all other slices, files and all.
+
+        Raises:
+            DiskError: the disk failed.
+        """
         wanted = set(live)
         for number in [n for n in self._databases if n not in wanted]:
-            self._databases.pop(number).close()
-        for path in self.folder.iterdir():
-            if path.is_dir() and not (path.name.isdecimal() and int(path.name) in wanted):
-                shutil.rmtree(path, ignore_errors=True)
+            self._close(number)
+        try:
+            for path in self.folder.iterdir():
+                if path.is_dir() and not (path.name.isdecimal() and int(path.name) in wanted):
+                    shutil.rmtree(path, ignore_errors=True)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
-        """Lets go of databases and lock."""
-        for database in self._databases.values():
-            database.close()
-        self._databases.clear()
+        """Lets go of databases and lock, whatever the disk says."""
+        for number in list(self._databases):
+            self._close(number)
         os.close(self._lock)
+
+    def _close(self, number: int) -> None:
+        try:
+            self._databases.pop(number).close()
+        except Exception as error:  # RocksDB's errors are plain ones of Exception
+            log.warning("state folder %s, slice %d: %s", self.folder, number, error)
 
     def _database(self, number: int) -> Rdict:
         database = self._databases.get(number)
@@ -163,7 +208,7 @@ class SliceDisk:
             try:
                 database = Rdict(str(self.folder / str(number)), _shared.options())
             except Exception as error:  # RocksDB's errors are plain ones of Exception
-                raise DiskError(f"state folder {self.folder}: {error}") from error
+                raise self._failed(error) from error
             self._databases[number] = database
         return database
 

@@ -22,9 +22,11 @@ from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.summary import bands, errors_of, numbers
+from detectors.volume_versions import ModelTraffic
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
+from streams.command_rows import at_once
 from streams.frames import Message
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
@@ -41,6 +43,9 @@ NO_MODEL = "@"
 
 MONITORED = ("prediction", "outcome")
 """Kinds of rows that are a reason to have a monitor."""
+
+UNWATCHED = ("prediction_id", "label_ts", "label_source")
+"""Columns for people and for join; texts of ids cost as much to hold as all features."""
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
@@ -77,7 +82,7 @@ class JoinShard:
     def step(self, message: Message) -> list[Frame]:
         """The prediction, outcome and count frames that this message releases, in key order."""
         for frame in message.frames:
-            self.sequencer.hold(frame)
+            self.sequencer.hold(at_once(frame, self.clock.now))
         self.clock.advance(message.arrivals, message.sources)
         return self._release(self.clock.now, None)
 
@@ -96,13 +101,15 @@ class JoinShard:
         for offset, message in messages:
             rows = sum(frame.n for frame in message.frames)
             sizes = [frame.nbytes for frame in message.frames]
+            before = self.clock.now
             self.clock.advance(message.arrivals, message.sources)
             if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
                 out += self._release(waiting.clocks[-1], waiting)
                 waiting = Waiting()
             for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
-                columns = frame.columns | {"cause": cause}
+                placed = at_once(frame, before)
+                columns = placed.columns | {"cause": cause}
                 self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
@@ -196,6 +203,10 @@ class DetectShard:
         self.ends: int | None = None
         """The same of all rows: nobody knows which labels would have come."""
         self.remediation = Remediation()
+        self.traffic: dict[str, ModelTraffic] = {}
+        """What each model had of all its versions."""
+        self.changed: set[str] = set()
+        """Subjects that were stepped or counted; for who reads them to clear."""
 
     @property
     def passed(self) -> int | None:
@@ -212,11 +223,12 @@ class DetectShard:
         counts: dict[str, list[Frame]] = {}
         waiting = False
         for message in messages:
-            sizes = [frame.nbytes for frame in message.frames]
+            frames = [_watched(frame) for frame in message.frames]
+            sizes = [frame.nbytes for frame in frames]
             if waiting and self.sequencer.nbytes + sum(sizes) > self.held.limit_bytes:
                 self._decide(counts, decided)
                 counts = {}
-            for frame, size in zip(message.frames, sizes, strict=True):
+            for frame, size in zip(frames, sizes, strict=True):
                 if frame.kind == "count":  # exact whenever they come: they have no place in order
                     counts.setdefault(frame.subject, []).append(frame)
                 else:
@@ -234,10 +246,23 @@ class DetectShard:
         for frame in released + self.sequencer.release(clock):
             due.setdefault(frame.subject, []).append(frame)
         before = len(decided.alerts)
+        self._count_traffic(due)
         for subject in sorted({*due, *self.subjects}):
             self._run(subject, due.get(subject, []), clock, decided)
+        for traffic in self.traffic.values():
+            traffic.forget(clock)
         alerts = decided.alerts[before:]
         decided.actions += self.remediation.step(self.monitors, due, alerts, clock)
+
+    def _count_traffic(self, due: dict[str, list[Frame]]) -> None:
+        """Counts predictions by model, before any version is asked where its own have gone."""
+        for subject, frames in due.items():
+            if subject in self.subjects or len(self.subjects) < MAX_SUBJECTS:
+                model, _, _ = subject.partition("@")
+                for frame in frames:
+                    if frame.kind == "prediction":
+                        traffic = self.traffic.setdefault(model, ModelTraffic())
+                        traffic.take(frame.ints("arrival"))
 
     def _run(self, subject: str, frames: list[Frame], clock: int, decided: Decided) -> None:
         """Steps one subject, or lets its windows close; a new one gets its monitor here."""
@@ -249,6 +274,7 @@ class DetectShard:
                 return
         elif not frames and not _is_due(state, clock):
             return
+        self.changed.add(subject)
         state.volume.until = self.until
         state.label_times.cohorts.until = self.ends
         gone = silence.expiries(frames, state.last_row, clock)
@@ -256,6 +282,8 @@ class DetectShard:
         orders = sorted([*commands.told(frames), *gone], key=lambda order: order.key)
         for rows, told in between(frames, orders):
             state, findings = engine.step(state, rows, clock if told is None else told.at)
+            if state.subject.model in self.traffic:
+                findings = self.traffic[state.subject.model].news(findings)
             state.policy, alerts = policy.step(state.policy, findings)
             decided.alerts += alerts
             if told is not None:
@@ -281,6 +309,7 @@ class DetectShard:
         """Counters of what has no monitor, so that nothing disappears without a trace."""
         if subject not in self.counts and len(self.counts) >= 2 * MAX_SUBJECTS:
             subject = NO_MODEL  # names in labels are anybody's to make up
+        self.changed.add(subject)
         held = self.counts.setdefault(subject, {})
         for frame in frames:
             if frame.kind == "count":
@@ -293,14 +322,29 @@ class DetectShard:
             for name, value in zip(names, values, strict=True):
                 held[str(name)] = held.get(str(name), 0) + value
 
+    def names(self) -> list[str]:
+        """All that has readings: the subjects, and `model@` of what met no prediction."""
+        return sorted({*self.subjects, *self.counts})
+
+    def reading(self, subject: str) -> Reading:
+        """A subject's numbers for /metrics."""
+        state = self.subjects.get(subject)
+        return self.counted(subject) if state is None else reading_of(state)
+
+    def counted(self, subject: str) -> Reading:
+        """Those of its numbers that are counters, which cost little."""
+        state = self.subjects.get(subject)
+        if state is None:
+            return Reading(counters=dict(self.counts.get(subject, {})))
+        return Reading(
+            counters=dict(state.counters),
+            detections=dict(state.detections),
+            transitions=dict(state.policy.transitions),
+        )
+
     def readings(self) -> Iterator[tuple[str, Reading]]:
-        """Each subject's numbers for /metrics; of `model@`, what met no prediction."""
-        for subject in sorted({*self.subjects, *self.counts}):
-            state = self.subjects.get(subject)
-            if state is None:
-                yield subject, Reading(counters=dict(self.counts[subject]))
-            else:
-                yield subject, reading_of(state)
+        """Every subject's numbers."""
+        return ((subject, self.reading(subject)) for subject in self.names())
 
     def configure(self, monitors: Monitors) -> None:
         """Another configuration from now on; subjects whose own did not change keep theirs."""
@@ -325,6 +369,7 @@ class DetectShard:
             "subjects": {name: state.dump() for name, state in self.subjects.items()},
             "counts": self.counts,
             "remediation": self.remediation.dump(),
+            "traffic": {model: traffic.dump() for model, traffic in self.traffic.items()},
         }
 
     @classmethod
@@ -341,7 +386,19 @@ class DetectShard:
         }
         shard.counts = {name: dict(counts) for name, counts in dumped["counts"].items()}
         shard.remediation = Remediation.load(dumped.get("remediation", {}))
+        shard.traffic = {
+            model: ModelTraffic.load(traffic)
+            for model, traffic in dumped.get("traffic", {}).items()
+        }
         return shard
+
+
+def _watched(frame: Frame) -> Frame:
+    """The frame without the columns that no monitor looks at."""
+    if not any(name in frame.columns for name in UNWATCHED):
+        return frame
+    columns = {name: column for name, column in frame.columns.items() if name not in UNWATCHED}
+    return Frame(frame.subject, frame.kind, frame.n, columns, frame.cause)
 
 
 def _is_due(state: MonitorState, clock: int) -> bool:

@@ -21,9 +21,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from detectors.frame import Array, Frame
-from detectors.memory_pending import load_slots
 from detectors.pending import Label, Slot
 from detectors.slab import Slab
+from detectors.stored_slots import load_slots
 from streams.pending_rows import (
     Layouts,
     Stored,
@@ -154,10 +154,10 @@ class RocksPending:
 
     # -- predictions -----------------------------------------------------------------------------
 
-    def keep(self, frame: Frame, ends: Array) -> list[int]:
+    def keep(self, frame: Frame, ends: Array) -> Array:
         """See `Pending`."""
         if not frame.n:
-            return []
+            return np.empty(0, np.int64)
         layout = self._layouts.of(frame, int(ends.max()))
         first = len(self._rows)
         subject = frame.subject
@@ -167,7 +167,7 @@ class RocksPending:
             _Row(row_id, subject, end, layout, row)
             for row_id, end, row in zip(ids, ends.tolist(), packed, strict=True)
         ]
-        return list(range(first, len(self._rows)))
+        return np.arange(first, len(self._rows))
 
     def put(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
@@ -221,9 +221,9 @@ class RocksPending:
         row.label = label
         self._change(row.row_id)
 
-    def rows(self, refs: Sequence[int]) -> Frame:
+    def rows(self, refs: Array) -> Frame:
         """See `Pending`."""
-        wanted = [self._rows[ref] for ref in refs]
+        wanted = [self._rows[ref] for ref in refs.tolist()]
         return self._layouts.frame([(row.row_id, row.layout, row.packed) for row in wanted])
 
     # -- labels ----------------------------------------------------------------------------------
@@ -316,9 +316,10 @@ class RocksPending:
         store = cls(disk, max(MAX_ENTRIES, dumped["max_entries"]))
         for entry in dumped["slabs"]:
             slab = Slab.load(entry)
-            for frame in slab.frames:
+            slab.take_labels(np.arange(slab.n))
+            for frame in slab.rows.frames:
                 refs = store.keep(frame, np.full(frame.n, slab.end))
-                for row, ref in enumerate(refs):
+                for row, ref in enumerate(refs.tolist()):
                     store.put(store._rows[ref].row_id, ref)
                     if row in slab.labels:
                         store.set_label(ref, slab.labels[row])

@@ -21,7 +21,7 @@ from streams.cells import (
     segment_columns,
     transpose,
 )
-from streams.shards import id_column, id_hash, id_hashes, model_partition, shard_of, split
+from streams.shards import id_hash, id_hashes, model_partition, shard_of, split
 
 __all__ = ["RowBuilder", "id_hash", "id_hashes", "model_partition", "shard_of", "split"]
 
@@ -234,7 +234,7 @@ class RowBuilder:
     def _prediction_frame(self, subject: str, rows: _Rows) -> Frame:
         events = rows.events
         ids = [event.prediction_id for event in events]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
+        columns = {"id": Column(id_hashes(ids))}
         columns |= self._order_columns(rows.order)
         unsupported = {i: event.unsupported for i, event in enumerate(events) if event.unsupported}
         columns |= feature_columns(transpose([e.features for e in events]))
@@ -251,7 +251,7 @@ class RowBuilder:
 
     def _label_frame(self, subject: str, rows: _Rows) -> Frame:
         ids = [label.prediction_id for label in rows.labels]
-        columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
+        columns = {"id": Column(id_hashes(ids))}
         columns |= self._order_columns(rows.order)
         columns |= class_columns("label", [label.label for label in rows.labels])
         origins = [label.source for label in rows.labels]
@@ -262,7 +262,7 @@ class RowBuilder:
 
 def _batch_columns(batch: PredictionColumns) -> dict[str, Column]:
     ids = batch.prediction_id
-    columns = {"id": Column(id_hashes(ids)), "prediction_id": id_column(ids)}
+    columns = {"id": Column(id_hashes(ids))}
     columns |= feature_columns(batch.features)
     by_row: dict[int, dict[str, int]] = {}
     for name, rows in batch.unsupported.items():

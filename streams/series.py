@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from driftline.rules import Reason
 
-STAGES = ("ingest", "join", "detect", "notify")
+STAGES = ("ingest", "commands", "join", "detect", "notify", "execute")
 RESULTS = ("delivered", "retried", "refused", "exhausted")
 """What became of a try to notify: one that failed and will be repeated counts as `retried`."""
 WITHHELD = (
     *("unmatched", "suppressed", "never_told", "unwanted"),
-    *("superseded", "acknowledged", "covered", "overflow"),
+    *("silenced", "superseded", "acknowledged", "covered", "overflow"),
 )
 """Why an alert was not sent to a destination."""
 DROPPED = ("subject", "signal")

@@ -133,9 +133,16 @@ class Stage(ABC):
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """A session per partition, from its checkpoint; given the group's (offset, metadata)."""
 
-    @abstractmethod
     async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The position in each partition's newest checkpoint; a kept session is not behind it."""
+        """The position that each partition was last saved at; a kept session is not behind it."""
+        return {tp: offset for tp, (offset, _) in tps.items()}
+
+    async def current(
+        self, sessions: Mapping[TP, Session], tps: Mapping[TP, tuple[int, str]]
+    ) -> set[TP]:
+        """Of sessions that were parked, those that can go on: nobody has gone on without them."""
+        saved = await self.saved_position({tp: tps[tp] for tp in sessions})
+        return {tp for tp, kept in sessions.items() if kept.position >= saved.get(tp, 0)}
 
     @abstractmethod
     async def step(self, session: Session, batch: Batch) -> None:

@@ -53,7 +53,7 @@ def _feature_columns(structs: Sequence[Any], shape: Shape) -> dict[str, Column]:
         for name, types in shape.features.items()
         if types == _FLOATS and name in cells
     }
-    columns = _matrix_columns("x:", numbers)
+    columns = matrix_columns("x:", numbers)
     if columns is None:
         cells |= numbers
         columns = {}
@@ -69,7 +69,7 @@ def _score_columns(scores: Sequence[Any], shape: Shape) -> dict[str, Column]:
         scores = [None if type(score) is float else score for score in scores]
     if shape.scores:
         cells = _cells(scores, shape.scores)
-        found = _matrix_columns("s:", cells)
+        found = matrix_columns("s:", cells)
         if found is None:
             found = {f"s:{name}": number_column(_none(c)) for name, c in cells.items()}
         columns |= found
@@ -96,7 +96,7 @@ def _none(cells: Sequence[Any]) -> Sequence[Any]:
     return [None if cell is UNSET else cell for cell in cells]
 
 
-def _matrix_columns(prefix: str, cells: Mapping[str, Sequence[Any]]) -> dict[str, Column] | None:
+def matrix_columns(prefix: str, cells: Mapping[str, Sequence[Any]]) -> dict[str, Column] | None:
     """Float columns of cells that are floats or None, all at once; None: some are `UNSET`."""
     if not cells:
         return {}

@@ -19,7 +19,8 @@ import numpy as np
 from detectors.frame import SOURCE_SHIFT, Array, Column, Frame
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, is_name, iso_ms
 from driftline.shapes import DOUBTS, Shape, Shapes, label_decoder
-from streams.shards import id_column, id_hashes
+from streams.batches import Batches, is_columnar
+from streams.shards import id_hashes
 from streams.single_columns import label_columns, prediction_columns
 
 LESSONS_PER_BATCH = 4
@@ -89,6 +90,7 @@ class Singles:
 
     def __init__(self) -> None:
         self._shapes = Shapes()
+        self._batches = Batches()
 
     def read(self, records: Records) -> Read:
         """The frames of all plain events among the records, and the places of all others."""
@@ -120,8 +122,24 @@ class Singles:
                         )  # fmt: skip
                     else:
                         read.odd += group.places
-        read.odd.sort()
+        read.odd = sorted(place for place in read.odd if not self._is_batch(records, place, read))
         return read
+
+    def _is_batch(self, records: Records, place: int, read: Read) -> bool:
+        """Whether a record is a columnar batch beyond doubt; its frame is added."""
+        value = records.values[place]
+        if value is None or not is_columnar(value):
+            return False
+        frame = self._batches.frame(
+            value,
+            source=records.rank << SOURCE_SHIFT | records.partition,
+            offset=int(records.offsets[place]),
+            arrival=int(records.arrivals[place]),
+            stamp=int(records.stamps[place]),
+        )
+        if frame is not None:
+            read.frames.append(frame)
+        return frame is not None
 
     def _predictions(self, values: Sequence[bytes | None], odd: list[int]) -> Iterable[_Group]:
         """The plain predictions by shape; the places of all other records go to `odd`."""
@@ -135,6 +153,9 @@ class Singles:
                 shape = get(hint)
                 event = shape.decode(value)  # type: ignore[union-attr,arg-type]
             except (*DOUBTS, AttributeError, ValueError):
+                if value is not None and is_columnar(value):
+                    odd.append(place)
+                    continue
                 shape, event = self._taught(hint, value, taught)
                 if event is None:
                     odd.append(place)
@@ -201,7 +222,6 @@ def _add(
     n = len(ids)
     columns = {
         "id": Column(id_hashes(ids)),
-        "prediction_id": id_column(ids),
         "ts": Column(ts),
         "arrival": Column(arrivals),
         "source": Column(np.full(n, records.rank << SOURCE_SHIFT | records.partition, np.int64)),

@@ -81,18 +81,14 @@ class Stages:
         return {tp: self._sessions[tp].position for tp in fresh}
 
     async def _keep(self, stage: Stage, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
-        """Parked sessions that are not behind their checkpoint: their state is still the log's."""
+        """Parked sessions that nobody has gone on without: their state is still the log's."""
         parked = {tp: s for tp in tps if (s := self._parked.get(tp) or self._sessions.get(tp))}
         if not parked:
             return {}
-        saved = await stage.saved_position({tp: tps[tp] for tp in parked})
-        kept = {}
-        for tp, session in parked.items():
-            if session.failures or not await _free(session):
-                continue
-            if session.position >= saved.get(tp, 0):
-                session.closed = False
-                kept[tp] = session
+        free = {tp: s for tp, s in parked.items() if await _free(s) and not s.failures}
+        kept = {tp: free[tp] for tp in await stage.current(free, tps)} if free else {}
+        for session in kept.values():
+            session.closed = False
         return kept
 
     def _begin(self, session: Session) -> None:

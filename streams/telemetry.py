@@ -37,9 +37,9 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Subject:
-    """One published subject: its last durable reading, what is shown, how much is not."""
+    """One published subject: its newest reading, what is shown, how much is not."""
 
-    durable: Reading
+    reading: Reading
     shown: list[Point]
     dropped: tuple[int, int]
 
@@ -253,33 +253,41 @@ class Telemetry:
 
     # -- state ----------------------------------------------------------------------------------
 
-    def publish(self, subject: str, reading: Reading, *, durable: bool = True) -> None:
-        """Shows a subject's numbers from now on. Cheap; meant for once a second per subject.
+    def publish(self, subject: str, reading: Reading, kept: Reading | None = None) -> None:
+        """Shows a subject's numbers from now on.
 
         Args:
             subject: `model@version`.
             reading: its numbers; must not change afterwards.
-            durable: whether the state behind them is checkpointed. If not, only gauges move:
-                counters keep showing the last durable reading, because a restart goes back there
-                and a counter that falls looks like a reset to Prometheus.
+            kept: those that a checkpoint holds, whose counters are shown; None: all of them. A
+                restart goes back to the checkpoint, and a counter that falls looks like a reset to
+                Prometheus.
 
         When all subjects together have more series than the cap, this subject's series per signal
         go first, then all of it; `driftline_series_dropped_total` counts each series that goes.
         """
-        key = _key(subject)
+        self._show(_key(subject), reading, reading if kept is None else kept)
+
+    def keep(self, subject: str, kept: Reading) -> None:
+        """Shows a published subject's counters as a checkpoint now holds them."""
+        former = self._subjects.get(_key(subject))
+        if former is not None:
+            self._show(_key(subject), former.reading, kept)
+
+    def _show(self, key: Key, reading: Reading, kept: Reading) -> None:
+        core, signals = points(reading, kept)
         with self._lock:
-            former = self._subjects.pop(key, _Subject(Reading(), [], (0, 0)))
-            kept = reading if durable else former.durable
-            core, signals = points(reading, kept)
+            former = self._subjects.pop(key, None)
             room = self._cap - sum(len(other.shown) for other in self._subjects.values())
             shown, dropped = core + signals, (0, 0)
             if len(core) > room:
                 shown, dropped = [], (len(core), len(signals))
             elif len(shown) > room:
                 shown, dropped = core, (0, len(signals))
-            self._subjects[key] = _Subject(kept, shown, dropped)
-        for part, now, before in zip(DROPPED, dropped, former.dropped, strict=True):
-            self._made.series_dropped.labels(part).inc(max(0, now - before))
+            self._subjects[key] = _Subject(reading, shown, dropped)
+        before = (0, 0) if former is None else former.dropped
+        for part, now, then in zip(DROPPED, dropped, before, strict=True):
+            self._made.series_dropped.labels(part).inc(max(0, now - then))
 
     def forget(self, subject: str) -> None:
         """Ends a subject's series: its partition went to another worker, or it is archived."""

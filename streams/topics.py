@@ -216,7 +216,7 @@ class Topics:
             self.source_partitions if source else PUBLIC_PARTITIONS,
             self.retention.get(default, retention_ms),
             max_message_bytes,
-            append_time=default in (PREDICTIONS, LABELS),
+            append_time=source,
             source=source,
         )
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -34,13 +35,14 @@ from driftline.errors import DriftlineError
 from streams import raw_fetch
 from streams.pacing import Pacing
 
-MAX_BATCH_RECORDS = 2_000
-"""Records of one batch: about 15 ms of decoding, so the event loop keeps its pulse."""
+MAX_BATCH_RECORDS = 4_000
+"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because what
+follows costs by the frame: each batch becomes one for every shard and subject in it."""
 
 MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
 
-PACED_AT_ONCE = 4
+PACED_AT_ONCE = 8
 """Batches of source partitions that go on before internal topics are looked at again."""
 
 OPEN_TIMEOUT_S = 20.0
@@ -167,6 +169,7 @@ class Consumer(driver.Consumer):
         self.commit_positions: dict[TP, int] = {}
         self.commit_metadata: dict[TP, str] = {}
         self._pacing = Pacing()
+        self._dropped: set[TP] = set()
         super().__init__(*args, **kwargs)
         self.stages: Sessions = self.app.stages
         self.raw: bool = self.app.raw_records
@@ -240,19 +243,36 @@ class Consumer(driver.Consumer):
             while not (self.should_stop or fetcher.should_stop):
                 records, active = await self._wait_next_records(wait_s)
                 await self.sleep(0)
-                # Fetched while the flow was stopped: dropped. The seek that ends every rebalance
-                # makes them come again; seeking here, as Faust does, would open sessions twice.
+                # Fetched while the flow was stopped: dropped. Seeking here, as Faust does, would
+                # open sessions twice.
                 if not self.flow_active:
+                    self._dropped |= {TP(tp.topic, tp.partition) for tp in records or {}}
                     self._pacing.clear()
                     wait_s = 1.0
                 else:
-                    wait_s = await self._deliver(records or {}, active)
+                    wait_s = await self._deliver(await self._undropped(records or {}), active)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
         except asyncio.CancelledError:
             if not self.transport.app.should_stop:
                 raise
+
+    async def _undropped(self, records: Mapping[TP, list[Any]]) -> Mapping[TP, list[Any]]:
+        """Reads again from where the sessions are whatever was dropped while the flow was stopped.
+
+        The seek that ends a rebalance may have come before the Fetch whose records were dropped;
+        without more traffic on that partition nothing else would make them come again.
+        """
+        if not self._dropped:
+            return records
+        dropped, self._dropped = self._dropped, set()
+        for tp in dropped:
+            reader = self.stages.reader(tp)
+            if reader is not None:
+                with suppress(IllegalStateError):  # it leaves just now
+                    await self.rewind(tp, reader.next_fetch)
+        return {tp: r for tp, r in records.items() if TP(tp.topic, tp.partition) not in dropped}
 
     def _get_active_partitions(self) -> set[TP]:
         """Those to fetch from: not those of which something waits; all, if all of them do."""

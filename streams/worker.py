@@ -23,7 +23,10 @@ from faust.types import TP
 
 from driftline.errors import BrokerUnreachable, DriftlineError
 from streams import logs, raw_fetch, transport
+from streams.agents.answers import CommandFeed
+from streams.agents.commands import Commands
 from streams.agents.detect import Detect
+from streams.agents.execute import Execute
 from streams.agents.ingest import Ingest
 from streams.agents.join import Join
 from streams.agents.ledger import KafkaLedger
@@ -32,6 +35,7 @@ from streams.audit.recorder import Recorder
 from streams.changes import ChangeLog
 from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
+from streams.execution import executor
 from streams.health import HealthServer
 from streams.held_rows import HeldRows
 from streams.monitors import Monitors
@@ -141,19 +145,26 @@ class Worker:
             monotonic=time.monotonic,
             wall_ms=_wall_ms,
         )
+        self.executor = executor(monitors, destinations)
+        self.answers = CommandFeed(
+            bootstrap_servers(settings), topics.commands, self.notifier.command
+        )
         self._connect(self._build(monitors))
 
     def _build(self, monitors: Monitors) -> list[Stage]:
-        """The four stages, in the order of the flow."""
+        """The stages, in the order of the flow."""
         topics, settings = self.topics, self.settings
-        ingest = Ingest(
-            self.outbox,
-            self.telemetry,
-            topics,
-            clock_from_records=settings.clock == "records",
-            now_ms=_wall_ms,
-            end_of=self._end_of,
-            partitions_of=self._partitions_of,
+        ingest, commands = (
+            kind(
+                self.outbox,
+                self.telemetry,
+                topics,
+                clock_from_records=settings.clock == "records",
+                now_ms=_wall_ms,
+                end_of=self._end_of,
+                partitions_of=self._partitions_of,
+            )
+            for kind in (Ingest, Commands)
         )
         shards, models = topics.partitions, topics.partitions
         servers = bootstrap_servers(settings)
@@ -186,8 +197,18 @@ class Worker:
             held=held,
         )
         detect.publish_to(topics)
-        notify = Notify(self.outbox, self.telemetry, topics, self.notifier, self.ledger)
-        return [ingest, join, detect, notify]
+        notify = Notify(
+            self.outbox,
+            self.telemetry,
+            topics,
+            self.notifier,
+            ledger=self.ledger,
+            answers=self.answers,
+        )
+        self.execute = Execute(
+            self.outbox, self.telemetry, topics, self.executor, end_of=self._end_of
+        )
+        return [ingest, commands, join, detect, notify, self.execute]
 
     def _connect(self, stages: list[Stage]) -> None:
         """One Faust agent per stage, each on the batch channel of its topics."""
@@ -226,6 +247,8 @@ class Worker:
         self.health.set_ready(False, "stopping")
         log.info("stopping: writing checkpoints")
         await self.watch.stop()
+        await self.answers.stop()
+        await self.execute.stop()
         await self.notifier.stop()
         await self.stages.checkpoint_all()
         if self.app.consumer is not None:

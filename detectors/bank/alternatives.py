@@ -89,21 +89,20 @@ def adaptive(p: Floats, recent: Floats, expected: Floats, ball: Floats, phi: Flo
 
     Args:
         p: the reference's shares, shape (J, H, K); 0 beyond a signal's own labels.
-        recent: smoothed shares seen, shape (J, K).
-        expected: what the reference would have had then, shape (J, K); the same as `p` where it
-            has no hours.
+        recent: smoothed shares seen, shape (..., J, K).
+        expected: what the reference would have had then, shape (..., J, K); the same as `p` where
+            it has no hours.
         ball: radius of each signal, shape (J,).
         phi: serial-correlation factor of each, shape (J,).
 
-    Returns: nats per label, shape (J, H, K).
+    Returns: nats per label, shape (..., J, H, K).
     """
-    ratio = recent / np.where(expected > 0, expected, 1.0)
-    learned = p * ratio[:, None, :]
-    total = np.einsum("jhk->jh", learned)[:, :, None]
-    factor = (1 - LEARNED) + LEARNED * ratio[:, None, :] / np.where(total > 0, total, 1.0)
-    spread = np.sqrt(np.einsum("jhk->jh", p * (factor - 1) ** 2))
+    ratio = (recent / np.where(expected > 0, expected, 1.0))[..., None, :]
+    total = np.einsum("...k->...", p * ratio)[..., None]
+    factor = (1 - LEARNED) + LEARNED * ratio / np.where(total > 0, total, 1.0)
+    spread = np.sqrt(np.einsum("...k->...", p * (factor - 1) ** 2))
     penalty = np.log1p(ball[:, None] * spread)
-    return floored((np.log(factor) - penalty[:, :, None]) / phi[:, None, None])
+    return floored((np.log(factor) - penalty[..., None]) / phi[:, None, None])
 
 
 _Group: TypeAlias = list[tuple[str, Floats | None]]

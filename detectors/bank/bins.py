@@ -28,6 +28,8 @@ GATE: Final = 0.02
 BLOCK: Final = 200
 """Signals per block: so many matrices stay in the processor's cache."""
 _FEW_LABELS = 10
+_PADDED: Final = 4
+"""Signals of many labels for each of few that may lie among them."""
 
 
 class Bank:
@@ -154,5 +156,19 @@ def _blocks(signals: Sequence[Signal]) -> list[list[Signal]]:
         hours, labels = signal.counts.shape
         return hours, signal.scores is None, signal.scores is None and labels <= _FEW_LABELS
 
-    alike = [list(part) for _, part in groupby(sorted(signals, key=shape), key=shape)]
+    parts = [list(part) for _, part in groupby(sorted(signals, key=shape), key=shape)]
+    alike: list[list[Signal]] = []
+    for part in parts:
+        few = shape(part[0])[2]
+        if few and alike and _may_join(part, alike[-1]):
+            alike[-1] = alike[-1] + part
+        else:
+            alike.append(part)
     return [part[at : at + BLOCK] for part in alike for at in range(0, len(part), BLOCK)]
+
+
+def _may_join(few: Sequence[Signal], many: Sequence[Signal]) -> bool:
+    """Whether a block's fixed cost is more than what signals of few labels would be padded with."""
+    hours, labels = (max(signal.counts.shape[at] for signal in many) for at in (0, 1))
+    fit = labels >= 2 * _FEW_LABELS and all(len(signal.counts) == hours for signal in few)
+    return fit and len(few) * _PADDED <= len(many) and len(few) + len(many) <= BLOCK

@@ -26,6 +26,8 @@ REFRESH: Final = 8
 """Ticks between two turns of the adaptive bet."""
 HALF_LIFE: Final = 64
 """Ticks in which what it learned loses half its weight."""
+_TOGETHER: Final = 1 << 16
+"""Numbers of evidence computed at once; more would leave the cache."""
 _KEEP = 0.5 ** (REFRESH / HALF_LIFE)
 
 Hours: TypeAlias = NDArray[np.int64]
@@ -51,7 +53,7 @@ class Block:
         self._labels = [signal.counts.shape[1] for signal in signals]
         for row, (signal, bet) in enumerate(zip(signals, each, strict=True)):
             n, m = self._labels[row], len(bet.names)
-            self._label_of[row] = signal.label_of.astype(np.int64) + row * k
+            self._label_of[row] = signal.label_of
             self._p[row, :, :n] = signal.shares
             self._table[row, :, :n, :m] = bet.evidence
             prior[row, :m] = bet.prior
@@ -80,76 +82,92 @@ class Block:
         first = end - held.shape[1]
         turns: list[Turn] = []
         judge = self._judge(held, hours, first)
+        group = REFRESH * self.size
+        together = max(_TOGETHER // (self.evidence.logs.size * REFRESH), 1) * group
         start, stop = rows
         while start < stop:
-            group = REFRESH * self.size
-            until = min(stop, (start // group + 1) * group)
+            until = min(stop, (start // group) * group + together)
             codes = held[self.at, start - first : until - first]
             of_hour = None if hours is None else hours[start - first : until - first]
-            increments = self._count(codes, of_hour, (until - start) // self.size)
-            last = until // self.size
-            if not self._leap(increments, last):
-                turns += self._walk(increments, last, judge)
-            if until % group == 0:
-                self._learn(group)
+            turns += self._take(codes, of_hour, start, judge)
             start = until
         return turns
 
-    def _leap(self, increments: Floats, last: int) -> bool:
-        if self.life.any_open or not self.evidence.leaps:
-            return False
-        return self.evidence.leap(increments, last)
+    def _take(self, codes: Codes, hours: Hours | None, start: int, judge: Judge) -> list[Turn]:
+        """Takes the whole ticks of some rows, the first of which is number `start`."""
+        counts, present = self._count(codes, hours)
+        j, ticks, u, k = counts.shape
+        table = self._table if present is None else self._table[:, present]
+        flat = counts.reshape(j, ticks, u * k).astype(np.float64)
+        increments: Floats = flat @ table.reshape(j, u * k, -1)
+        before = start // self.size
+        ends = [*range(REFRESH - before % REFRESH, ticks + 1, REFRESH)]  # of groups of ticks
+        if ends:
+            bets = self._learn(counts, hours, ends)
+            bets = bets if present is None else bets[:, :, present]
+            for bet, first, last in zip(bets, ends, [*ends[1:], ticks], strict=True):
+                some = flat[:, first:last]  # the sums are exact, in whichever order
+                increments[:, first:last, 0] = (some @ bet.reshape(j, u * k, 1))[..., 0]
+        last = ends[-1] if ends else 0
+        self._group += counts[:, last:].sum(axis=(1, 2)).astype(np.uint16)
+        self._group_hours += self._hours(hours, last * self.size, ticks * self.size)
+        return self.life.run(self.evidence, increments, before, judge)
 
-    def _walk(self, increments: Floats, last: int, judge: Judge) -> list[Turn]:
-        """Takes ticks up to number `last` one by one, since there may be news at each."""
-        turns: list[Turn] = []
-        for back in range(increments.shape[1])[::-1]:
-            tick = last - back
-            over = self.evidence.advance(increments[:, -1 - back], tick)
-            if len(over) or self.life.any_open:
-                turns += self.life.follow(self.evidence, over, tick, judge)
-        return turns
-
-    def _count(self, codes: Codes, hours: Hours | None, ticks: int) -> Floats:
-        """Evidence of each tick, shape (J, ticks, A); adds the rows to the open group."""
-        j, _, k, a = self._table.shape
-        labels = np.take(self._label_of, codes + self._offset)
-        tick = np.repeat(np.arange(ticks), self.size)
-        if hours is None or self._table.shape[1] == 1:
-            present = local = np.zeros(1, np.int64)
-            self._group_hours[0] += codes.shape[1]
-        else:
+    def _count(self, codes: Codes, hours: Hours | None) -> tuple[Ints, Ints | None]:
+        """Rows by label, shape (J, ticks, U, K), and the U hours they are of; None: of all H."""
+        j, h, k, _ = self._table.shape
+        ticks, u = codes.shape[1] // self.size, 1
+        place = np.repeat(np.arange(0, ticks * k, k), self.size)
+        present = None
+        if hours is not None and h > 1:
             present, local = np.unique(hours, return_inverse=True)
-            self._group_hours += np.bincount(hours, minlength=self._table.shape[1])
-        u = len(present)
-        labels += ((tick * u + local) * (j * k))[None, :]
-        counts = np.bincount(labels.ravel(), minlength=ticks * u * j * k)
-        counts = counts.reshape(ticks, u, j, k)
-        self._group += counts.sum(axis=(0, 1)).astype(np.uint16)
-        flat = counts.transpose(2, 0, 1, 3).reshape(j, ticks, u * k).astype(np.float64)
-        table = self._table if u == self._table.shape[1] else self._table[:, present]
-        increments: Floats = flat @ table.reshape(j, u * k, a)
-        return increments
+            u = len(present)
+            place = place * u + local * k
+        labels = np.take(self._label_of, codes + self._offset)
+        labels += place
+        labels += np.arange(0, j * ticks * u * k, ticks * u * k)[:, None]
+        counts = np.bincount(labels.ravel(), minlength=j * ticks * u * k)
+        return counts.reshape(j, ticks, u, k), None if u == h else present
 
-    def _learn(self, group: int) -> None:
-        """Turns the adaptive bet to what the group of ticks showed."""
-        self._recent = _moved(self._recent, self._group / group)
-        if len(self._group_hours) > 1:
-            expected = np.einsum("h,jhk->jk", self._group_hours / group, self._p)
-            self._expected = _moved(self._expected, expected)
+    def _hours(self, hours: Hours | None, first: int, last: int) -> Ints:
+        """Rows by hour of those from first to last; of signals without hours, how many."""
+        h = len(self._group_hours)
+        if hours is None or h == 1:
+            return np.array([last - first])
+        return np.bincount(hours[first:last], minlength=h)
+
+    def _learn(self, counts: Ints, hours: Hours | None, ends: Sequence[int]) -> Floats:
+        """Turns the adaptive bet to what each group of ticks showed, up to the last that ended.
+
+        Returns: its evidence after each group, shape (groups, J, H, K).
+        """
+        rows = REFRESH * self.size
+        seen = np.add.reduceat(counts.sum(axis=2), [0, *ends[:-1]], axis=1)[:, : len(ends)]
+        if ends[-1] < counts.shape[1]:
+            seen[:, -1] = counts[:, ([0, *ends])[-2] : ends[-1]].sum(axis=(1, 2))
+        seen[:, 0] += self._group
+        recent = np.empty((len(ends), *self._recent.shape), np.float32)
+        expected = np.empty((len(ends), *self._expected.shape), np.float32)
+        for at, end in enumerate(ends):
+            self._recent = recent[at] = _moved(self._recent, seen[:, at] / rows)
+            if len(self._group_hours) > 1:
+                first = ends[at - 1] if at else 0
+                self._group_hours += self._hours(hours, first * self.size, end * self.size)
+                usual = np.einsum("h,jhk->jk", self._group_hours / rows, self._p)
+                self._expected = expected[at] = _moved(self._expected, usual)
+                self._group_hours[:] = 0
         self._group[:] = 0
         self._group_hours[:] = 0
-        self._turn_adaptive()
+        bets = self._adaptive(recent, expected)
+        self._table[..., 0] = bets[-1]
+        return bets
+
+    def _adaptive(self, recent: NDArray[np.float32], expected: NDArray[np.float32]) -> Floats:
+        usual = expected.astype(np.float64) if expected.size else self._p[:, 0]
+        return adaptive(self._p, recent.astype(np.float64), usual, self._ball, self._phi)
 
     def _turn_adaptive(self) -> None:
-        expected = self._expected if self._expected.size else self._p[:, 0]
-        self._table[..., 0] = adaptive(
-            self._p,
-            self._recent.astype(np.float64),
-            expected.astype(np.float64),
-            self._ball,
-            self._phi,
-        )
+        self._table[..., 0] = self._adaptive(self._recent, self._expected)
 
     def _judge(self, held: Codes, hours: Hours | None, first: int) -> Judge:
         def moved(at: int, events: int, tick: int, limit: float) -> Effect:

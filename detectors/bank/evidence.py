@@ -14,8 +14,7 @@ from detectors.bank.exact import raised
 Ints32: TypeAlias = NDArray[np.int32]
 Indices: TypeAlias = NDArray[np.intp]
 
-_FEW: Final = 128
-"""Alternatives of all signals up to which ticks at once are faster than one by one."""
+_WIDE: Final = 255
 _NOBODY: Final[Indices] = np.zeros(0, np.intp)
 
 
@@ -64,32 +63,50 @@ class Evidence:
         hot = np.flatnonzero(self.logs.max(axis=1) > self.log_c)
         return hot[self.mixture(hot) > self.log_c[hot]] if len(hot) else hot
 
-    @property
-    def leaps(self) -> bool:
-        """Whether `leap` is worth its while."""
-        return self.logs.size <= _FEW
+    def glide(self, increments: Floats, before: int, capped: Indices) -> int:
+        """Takes ticks one by one, as `advance` does, up to the first that may tell something.
 
-    def leap(self, increments: Floats, tick: int) -> bool:
-        """Takes ticks up to number `tick` at once, shape (J, ticks, A), if none nears a threshold.
+        A mixture is at most its greatest part, so where no alternative is over the threshold nobody
+        needs to look, and what holds of each tick is settled for all of them at once.
 
-        The result is that of `advance`, bit by bit: sums are exact, and a CUSUM is its sum less the
-        least that the sum had been.
+        Args:
+            increments: evidence of the ticks after number `before`, shape (J, ticks, A).
+            before: number of the last tick taken.
+            capped: signals with an open episode: held down at each tick, they tell nothing.
 
-        Returns: False where some signal may be over its threshold; nothing was taken then.
+        Returns: how many ticks were taken.
         """
-        sums = np.cumsum(increments, axis=1)
-        low = np.empty_like(sums)
-        np.negative(np.maximum(self.logs, 0.0), out=low[:, 0])
-        low[:, 1:] = sums[:, :-1]
-        np.minimum.accumulate(low, axis=1, out=low)
-        sums -= low
-        if (sums.max(axis=(1, 2)) > self.log_c).any():
-            return False
-        at_zero = sums[:, ::-1] <= 0
-        since = np.argmax(at_zero, axis=1)
-        np.copyto(self.quiet, tick - since, where=at_zero.any(axis=1), casting="same_kind")
-        self.logs = np.ascontiguousarray(sums[:, -1])
-        return True
+        path = np.empty((increments.shape[1], *self.logs.shape))
+        ceiling = None
+        if len(capped):
+            ceiling = np.full(self.logs.shape, inf)
+            ceiling[capped] = self._ceiling[capped]
+        logs = self.logs
+        for at, now in enumerate(path):
+            np.maximum(logs, 0.0, out=now)
+            np.add(now, increments[:, at], out=now)
+            if ceiling is not None:
+                np.minimum(now, ceiling, out=now)
+            logs = now
+        taken = self._quiet_ticks(path, capped)
+        if taken:
+            self.logs = path[taken - 1].copy()
+            stood = np.less_equal(path[:taken], 0.0).view(np.uint8)
+            narrow = np.uint8 if taken <= _WIDE else np.int32
+            last = (stood * np.arange(1, taken + 1, dtype=narrow)[:, None, None]).max(axis=0)
+            np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
+        return taken
+
+    def _quiet_ticks(self, path: Floats, capped: Indices) -> int:
+        """Ticks before the first at which a signal that is not capped may be over."""
+        if path.max(initial=-inf) <= self._lowest:
+            return len(path)
+        hot = path.max(axis=0).max(axis=1) > self.log_c
+        hot[capped] = False
+        if not hot.any():
+            return len(path)
+        over = path[:, hot].max(axis=2) > self.log_c[hot]
+        return int(np.argmax(over.any(axis=1)))
 
     def mixture(self, rows: Indices | slice = slice(None)) -> Floats:
         """Log of the weighted mean evidence of these signals."""

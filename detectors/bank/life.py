@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from detectors.api import Floats
 from detectors.bank.evidence import Evidence, Indices
 
 WINDOW: Final = 2_000
@@ -18,6 +19,9 @@ RETRY: Final = 8
 """Ticks between two looks at the effect of an excursion that has outgrown its window."""
 CALM_WINDOWS: Final = 3
 """Disjoint windows within tolerance that close an episode."""
+_WALK: Final = 8
+"""Ticks taken one by one from where there may be news."""
+_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,53 @@ class Life:
     def refresh(self) -> None:
         """To be called when `open` was written to."""
         self._open_rows = np.flatnonzero(self.open)
+
+    def run(
+        self,
+        evidence: Evidence,
+        increments: Floats,
+        before: int,
+        judge: Judge,
+        seen: Callable[[int, int], None] | None = None,
+    ) -> list[Turn]:
+        """What ticks tell, those without news taken together.
+
+        Args:
+            evidence: of the signals.
+            increments: evidence of the ticks after number `before`, shape (J, ticks, A).
+            before: number of the last tick taken.
+            judge: of the signals.
+            seen: called with the first and after last of ticks, by position, before any later one
+                is judged.
+        """
+        turns: list[Turn] = []
+        done, ticks = 0, increments.shape[1]
+        span = ticks
+        while done < ticks:
+            stop = min(done + span, ticks, self._next_due - 1 - before)
+            if stop > done:
+                taken = evidence.glide(increments[:, done:stop], before + done, self._open_rows)
+                if seen is not None:
+                    seen(done, done + taken)
+                done += taken
+                if done == stop:
+                    span *= 2
+                    continue
+            # News seldom comes alone, and a tick that was looked at in vain costs twice.
+            for at in range(done, min(done + _WALK, ticks)):
+                if seen is not None:
+                    seen(at, at + 1)
+                over = evidence.advance(increments[:, at], before + at + 1)
+                if len(over) or self.any_open:
+                    turns += self.follow(evidence, over, before + at + 1, judge)
+            done = min(done + _WALK, ticks)
+            span = _WALK
+        return turns
+
+    @property
+    def _next_due(self) -> int:
+        """The next tick at which an open episode may be over."""
+        return int(self.due[self._open_rows].min()) if self.any_open else _NEVER
 
     def follow(self, evidence: Evidence, over: Indices, tick: int, judge: Judge) -> list[Turn]:
         """What the tick tells; `over`: the signals over their threshold."""

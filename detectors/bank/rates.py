@@ -28,6 +28,7 @@ UP: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.8)
 DOWN: Final = (0.85, 0.6, 0.3)
 """Alternatives below the lower limit, as factors."""
 _NEARLY_ONE = 1 - 1e-9
+_WORD: Final = 32
 _TOGETHER: Final = 1 << 15
 """Numbers of evidence computed at once; more would leave the cache."""
 
@@ -75,11 +76,10 @@ class Rates:
         """Tests without evidence; `log_c`: threshold by signal name, of `budget.log_threshold`."""
         self.rates, self.tick, self.rows = list(rates), tick, 0
         j = len(self.rates)
-        self._hit = np.zeros((j, self._ALTERNATIVES))
-        self._miss = np.zeros((j, self._ALTERNATIVES))
-        prior = np.zeros((j, self._ALTERNATIVES))
+        hit, miss, prior = (np.zeros((j, self._ALTERNATIVES)) for _ in range(3))
         for at, rate in enumerate(self.rates):
-            _bets(rate, self._hit[at], self._miss[at], prior[at])
+            _bets(rate, hit[at], miss[at], prior[at])
+        self._none, self._more = tick * miss, hit - miss  # exact: all are multiples of one step
         self.evidence = Evidence(prior, np.array([log_c[rate.name] for rate in self.rates]))
         self.life = Life(j)
         self._open_hits = np.zeros(j, np.int64)
@@ -98,40 +98,32 @@ class Rates:
             self._open_hits += np.count_nonzero(bits, axis=1)
             return []
         last = stop * self.tick - begin
-        whole = bits[:, (done + 1) * self.tick - begin : last]
-        head = self._open_hits + np.count_nonzero(bits[:, : (done + 1) * self.tick - begin], axis=1)
-        hits = np.concatenate(
-            [head[:, None], whole.reshape(len(bits), -1, self.tick).sum(axis=2)], axis=1
-        )
+        first = (done + 1) * self.tick - begin
+        head = self._open_hits + np.count_nonzero(bits[:, :first], axis=1)
+        hits = np.concatenate([head[:, None], _sums(bits[:, first:last], self.tick)], axis=1)
         self._open_hits = np.count_nonzero(bits[:, last:], axis=1)
-        together = max(_TOGETHER // max(self._hit.size, 1), 1)
+        together = max(_TOGETHER // max(self._none.size, 1), 1)
         turns: list[Turn] = []
         for at in range(0, stop - done, together):
             turns += self._take(hits[:, at : at + together], done + at)
         return turns
 
-    def _leap(self, increments: Floats, tick: int) -> bool:
-        if self.life.any_open or not self.evidence.leaps:
-            return False
-        return self.evidence.leap(increments, tick)
-
     def _take(self, hits: NDArray[np.int64], done: int) -> list[Turn]:
-        """Takes the ticks behind number `done`, shape (J, ticks); at once if there is no news."""
-        ticks = hits.shape[1]
-        some = hits[:, :, None].astype(np.float64)
-        increments = some * self._hit[:, None] + (self.tick - some) * self._miss[:, None]
-        if self._leap(increments, done + ticks):
-            kept = min(ticks, self._hits.shape[1])
-            columns = np.arange(done + ticks - kept + 1, done + ticks + 1) % self._hits.shape[1]
-            self._hits[:, columns] = hits[:, ticks - kept :]
-            return []
-        turns = []
-        for at, tick in enumerate(range(done + 1, done + ticks + 1)):
-            self._hits[:, tick % self._hits.shape[1]] = hits[:, at]
-            over = self.evidence.advance(increments[:, at], tick)
-            if len(over) or self.life.any_open:
-                turns += self.life.follow(self.evidence, over, tick, self._judge)
-        return turns
+        """Takes the ticks behind number `done`, shape (J, ticks)."""
+        increments = hits[:, :, None] * self._more[:, None]
+        increments += self._none[:, None]
+        columns = np.arange(done + 1, done + hits.shape[1] + 1) % self._hits.shape[1]
+        return self.life.run(
+            self.evidence,
+            increments,
+            done,
+            self._judge,
+            lambda first, last: self._remember(columns[first:last], hits[:, first:last]),
+        )
+
+    def _remember(self, columns: NDArray[np.intp], hits: NDArray[np.int64]) -> None:
+        kept = min(len(columns), self._hits.shape[1])
+        self._hits[:, columns[len(columns) - kept :]] = hits[:, len(columns) - kept :]
 
     def _rate(self, at: int, ticks: int, tick: int) -> tuple[float, int]:
         """(rate, rows) of the last ticks, as many as are held and asked for."""
@@ -203,6 +195,15 @@ class Rates:
                     state[name][row] = array[old]
         self.evidence.retune(self.evidence.log_c)
         self.life.refresh()
+
+
+def _sums(bits: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """How many of each `size` bits are set, shape (J, n / size)."""
+    j, n = bits.shape
+    if size == _WORD:  # a word of bits a tick
+        words = np.packbits(bits, axis=1).view(np.uint32)
+        return np.bitwise_count(words).astype(np.int64)
+    return bits.reshape(j, n // size, size).sum(axis=2)
 
 
 def _bets(rate: Rate, hit: Floats, miss: Floats, prior: Floats) -> None:

@@ -54,6 +54,14 @@ class ScoreEntries:
     loss: Floats
     square: Floats
     rank: Ints
+    _summed: ScoreTally | None = field(default=None, repr=False, compare=False)
+
+    def summed(self) -> ScoreTally:
+        """What they add up to, computed once: a window and the totals take the same."""
+        if self._summed is None:
+            self._summed = ScoreTally(scores=ScoreCounts(cap=len(self.row)))
+            self._summed.add(self)
+        return self._summed
 
     def take(self, which: slice | NDArray[Any]) -> ScoreEntries:
         """Some of the entries."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
-from faust.types import TP
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
@@ -14,6 +14,7 @@ from streams.manifest import Manifest
 from streams.monitors import Monitors
 from streams.pipeline import DetectShard
 from streams.session import Session
+from streams.shown import Shown
 from streams.topics import Topics
 from streams.transport import Batch
 
@@ -23,6 +24,10 @@ class Detect(Stateful):
 
     name = "detect"
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._shown: WeakKeyDictionary[DetectShard, Shown] = WeakKeyDictionary()
+
     def publish_to(self, topics: Topics) -> None:
         """Names the topics that alerts, window summaries and actions go to."""
         self._alerts, self._windows = topics.alerts, topics.windows
@@ -30,13 +35,17 @@ class Detect(Stateful):
 
     def fresh(self, _partition: int) -> DetectShard:
         """The state of a partition that has seen nothing."""
-        return DetectShard(self.monitors, self.held)
+        return self._watched(DetectShard(self.monitors, self.held))
 
     def loaded(
         self, state: Any, monitors: Monitors, _partition: int, _former: Manifest
     ) -> DetectShard:
         """The monitors as they were when the checkpoint was written."""
-        return DetectShard.load({"subjects": {}} | state, monitors, self.held)
+        return self._watched(DetectShard.load({"subjects": {}} | state, monitors, self.held))
+
+    def _watched(self, core: DetectShard) -> DetectShard:
+        self._shown[core] = Shown(core, self.telemetry, self._monotonic)
+        return core
 
     def facts(self, core: DetectShard) -> dict[str, int]:
         """What `driftline state` shows of the monitors."""
@@ -71,26 +80,15 @@ class Detect(Stateful):
             await self.send(session, self._actions, msgspec.json.encode(action), key=key)
             self.telemetry.action(action)
 
-    async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
-        """As every stage; what a checkpoint held is shown at once."""
-        sessions = await super().open(tps)
-        for session in sessions.values():
-            for subject, reading in session.core.readings():
-                self.telemetry.publish(subject, reading)
-        return sessions
-
     async def idle(self, session: Session) -> None:
         """Readings for /metrics, from the state itself, so that they survive a restart."""
-        for subject, reading in session.core.readings():
-            self.telemetry.publish(subject, reading, durable=False)
+        self._shown[session.core].refresh(session.core)
 
     async def checkpoint(self, session: Session) -> None:
         """As every stage; what the checkpoint holds, a restart cannot take back from /metrics."""
         await super().checkpoint(session)
-        for subject, reading in session.core.readings():
-            self.telemetry.publish(subject, reading)
+        self._shown[session.core].saved(session.core)
 
     def closed(self, session: Session) -> None:
         """The partition leaves: its series go with it."""
-        for subject in session.core.subjects:
-            self.telemetry.forget(subject)
+        self._shown[session.core].forget()

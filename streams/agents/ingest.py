@@ -86,7 +86,8 @@ class Ingest(Stage):
         partitions_of: Callable[[str], int],
     ) -> None:
         super().__init__(outbox, telemetry)
-        self.topics = (topics.predictions, topics.labels)
+        self.topics = self.topics_of(topics)
+        self._clocks = self.topics if clock_from_records else (*self.topics, topics.commands)
         self.destination_topic = topics.rows
         self.destinations = topics.partitions
         self._dead_letters = topics.deadletters
@@ -95,6 +96,10 @@ class Ingest(Stage):
         self._end_of = end_of
         self._partitions_of = partitions_of
         self._singles = Singles()
+
+    def topics_of(self, topics: Topics) -> tuple[str, ...]:
+        """Those that this agent reads, in the order of their ranks."""
+        return topics.predictions, topics.labels
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """Reads on at the group's offset; the arrival reached stands in its metadata."""
@@ -107,18 +112,14 @@ class Ingest(Stage):
             sessions[tp] = Session(tp, offset, core=core, sender=sender, saved=offset)
         return sessions
 
-    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The group's offsets."""
-        return {tp: offset for tp, (offset, _) in tps.items()}
-
     def arrival(self, session: Session) -> int | None:
         """The arrival reached in this source partition."""
         reached: int | None = session.core.reached
         return reached
 
     def sources(self) -> Mapping[str, int]:
-        """Every partition of the public topics."""
-        return {topic: self._partitions_of(topic) for topic in self.topics}
+        """Every partition of the public topics; of the commands only if brokers tell the time."""
+        return {topic: self._partitions_of(topic) for topic in self._clocks}
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Rows out, rejects to the dead letters."""

@@ -13,6 +13,7 @@ from streams.agents.stateful import Stateful
 from streams.changes import ChangeLog, Writer
 from streams.manifest import Manifest, Run
 from streams.monitors import Monitors
+from streams.pending_disk import DiskError
 from streams.pipeline import JoinShard
 from streams.rocks_pending import MAX_CHANGED, RocksPending
 from streams.rows import model_partition
@@ -70,10 +71,13 @@ class Join(Stateful):
         """Applies each message and emits what they released, caused by each message's offset."""
         await self._ready(session)
         out: dict[int, list[Frame]] = {}
-        for frame in session.core.run(self.messages(session, batch)):
-            self._count_full(session, frame)
-            model = frame.subject.partition("@")[0]
-            out.setdefault(model_partition(model, self.destinations), []).append(frame)
+        try:
+            for frame in session.core.run(self.messages(session, batch)):
+                self._count_full(session, frame)
+                model = frame.subject.partition("@")[0]
+                out.setdefault(model_partition(model, self.destinations), []).append(frame)
+        except DiskError as error:
+            raise RestartNeededError("disk", str(error)) from error
         session.position = batch.next_offset
         self.count_forced(session)
         for destination in sorted(out):

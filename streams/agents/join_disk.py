@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from streams.changes import ChangeLog, Writer
 from streams.manifest import Run
 from streams.pending_disk import DiskError, Head, SliceDisk
@@ -44,15 +46,12 @@ class PartitionDisk:
         self.writer = writer
         self.taken: Changes = {}
         """What the checkpoint under way takes from memory to the changes topic, and then here."""
+        self.ready = False
+        """Whether it holds the end of the session's history."""
         self._folder = folder
         self._changes = changes
         self._disk: SliceDisk | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it holds the end of the session's history."""
-        return self._disk is not None
 
     def get(self, number: int, ids: Sequence[bytes]) -> list[bytes | None]:
         """What a slice holds of each id."""
@@ -63,20 +62,21 @@ class PartitionDisk:
         """Opens the folder and brings it to the end of the history; minutes for a lost one.
 
         Raises:
-            RestartNeededError: the disk failed, or `stopped()` became true.
+            RestartNeededError: the disk or the reading failed, or `stopped()` became true.
         """
         try:
-            disk = await asyncio.to_thread(self._open)
-        except DiskError as error:
-            raise RestartNeededError("disk", str(error)) from error
-        try:
-            await self._catch_up(disk, pending, stopped)
+            self._disk = await asyncio.to_thread(self._open)
+            await self._catch_up(self._disk, pending, stopped)
         except BaseException as error:
-            await asyncio.to_thread(disk.close)
+            await asyncio.to_thread(self.close)
             if isinstance(error, DiskError):
                 raise RestartNeededError("disk", str(error)) from error
+            if isinstance(
+                error, KafkaError
+            ):  # a checkpoint may have come here, and must not end us
+                raise RestartNeededError("changes", str(error)) from error
             raise
-        self._disk = disk
+        self.ready = True
 
     def _open(self) -> SliceDisk:
         if self._folder is not None:
@@ -84,24 +84,29 @@ class PartitionDisk:
                 return SliceDisk(self._folder)
             except DiskError as error:
                 log.warning("%s; using a folder of its own until it is free", error)
-        self._scratch = tempfile.TemporaryDirectory(
-            prefix=f"driftline-join-{self.partition}-", ignore_cleanup_errors=True
-        )
+        try:
+            self._scratch = tempfile.TemporaryDirectory(
+                prefix=f"driftline-join-{self.partition}-", ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise DiskError(f"no folder for temporary files: {error}") from error
         return SliceDisk(Path(self._scratch.name))
 
     async def _catch_up(
         self, disk: SliceDisk, pending: RocksPending, stopped: Callable[[], bool]
     ) -> None:
         runs, head, live = self.writer.runs, disk.head(), pending.live
-        if head is not None and runs and _is_at(head, runs[-1], runs[-1].end):
-            return
-        if head is not None and any(_is_at(head, run) for run in runs):
+        if head is not None and _lies_in(runs, head):
+            if head.ahead is None and (head.writer, head.end) == (runs[-1].writer, runs[-1].end):
+                return
             since = head.end
+            await asyncio.to_thread(disk.expect, runs[-1].writer, runs[-1].end)
         else:
             await asyncio.to_thread(disk.wipe)
             since = pending.since or 0
         if not runs:
             return
+        end = (runs[-1].writer, runs[-1].end)
         progress = _Progress(self.partition, pending.entries, since, runs[-1].end)
         records = 0
         async for writer, offset, changes in self._changes.read(self.partition, runs, since):
@@ -111,11 +116,11 @@ class PartitionDisk:
             records += 1
             if records % SAFE_RECORDS == 0:  # whoever goes on with it need not begin anew
                 await asyncio.to_thread(disk.flush)
-                await asyncio.to_thread(disk.advance, Head(writer, offset), live)
+                await asyncio.to_thread(disk.advance, Head(writer, offset, ahead=end), live)
             if stopped():
                 raise RestartNeededError("moved", "the partition left during a rebuild")
         await asyncio.to_thread(disk.flush)
-        await asyncio.to_thread(disk.advance, Head(runs[-1].writer, runs[-1].end), live)
+        await asyncio.to_thread(disk.advance, Head(*end), live)
         progress.done()
 
     async def save(self, live: frozenset[int]) -> None:
@@ -127,15 +132,21 @@ class PartitionDisk:
         disk, runs = self._disk, self.writer.runs
         if disk is None or not runs:
             return
+        end = (runs[-1].writer, runs[-1].end)
         try:
+            if not self.taken:  # HEAD is there already
+                await asyncio.to_thread(disk.keep_only, live)
+                return
+            await asyncio.to_thread(disk.expect, *end)
             await asyncio.to_thread(disk.put, self.taken)
-            await asyncio.to_thread(disk.advance, Head(runs[-1].writer, runs[-1].end), live)
+            await asyncio.to_thread(disk.advance, Head(*end), live)
             self.taken = {}
         except DiskError as error:
             raise RestartNeededError("disk", str(error)) from error
 
     def close(self) -> None:
         """Lets go of the folder, so that another session or worker may open it."""
+        self.ready = False
         if self._disk is not None:
             self._disk.close()
             self._disk = None
@@ -144,10 +155,13 @@ class PartitionDisk:
             self._scratch = None
 
 
-def _is_at(head: Head, run: Run, end: int | None = None) -> bool:
-    """Whether a folder's last record lies in a run; with `end`, at that very place."""
-    here = head.writer == run.writer and run.start < head.end <= run.end
-    return here and (end is None or head.end == end)
+def _lies_in(runs: Sequence[Run], head: Head) -> bool:
+    """Whether all that a folder holds is of a history, what it may hold beyond HEAD included."""
+    places = [(head.writer, head.end), *([] if head.ahead is None else [head.ahead])]
+    return all(
+        any(writer == run.writer and run.start < end <= run.end for run in runs)
+        for writer, end in places
+    )
 
 
 class _Progress:

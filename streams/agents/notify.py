@@ -14,6 +14,7 @@ from faust.types import TP
 
 from driftline.alerts import Alert, decode_alert
 from driftline.errors import ContractError
+from streams.agents.answers import CommandFeed
 from streams.agents.ledger import KafkaLedger
 from streams.dead_letters import dead_letter_headers
 from streams.notify.delivery import Engine
@@ -88,16 +89,20 @@ class Notify(Stage):
         telemetry: Telemetry,
         topics: Topics,
         engine: Engine,
+        *,
         ledger: KafkaLedger,
+        answers: CommandFeed,
     ) -> None:
         super().__init__(outbox, telemetry)
         self.topics = (topics.alerts,)
         self._names = topics
         self._engine = engine
         self._ledger = ledger
+        self._answers = answers
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
-        """Reads the ledger back, and the alerts on at the group's offset."""
+        """Reads commands and the ledger back, and the alerts on at the group's offset."""
+        await self._answers.caught_up()
         ledgers, ends = await self._ledger.read(tp.partition for tp in tps)
         sessions = {}
         for tp, (offset, metadata) in tps.items():

@@ -156,10 +156,18 @@ class Stateful(Stage):
                 f"`--partitions {partitions}` (or DRIFTLINE_PARTITIONS={partitions})."
             )
 
-    async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """The position inside each newest manifest."""
-        manifests = await self._store.manifests(tp.partition for tp in tps)
-        return {tp: manifests[tp.partition].position for tp in tps if tp.partition in manifests}
+    async def current(
+        self,
+        sessions: Mapping[TP, Session],
+        tps: Mapping[TP, tuple[int, str]],  # noqa: ARG002
+    ) -> set[TP]:
+        """Those whose last checkpoint is the newest.
+
+        A position is not enough: whoever had the partition meanwhile may be behind, and yet have
+        buried chunks that the next manifest of ours would count on.
+        """
+        newest = await self._store.manifests(tp.partition for tp in sessions)
+        return {tp for tp, kept in sessions.items() if newest.get(tp.partition) == kept.former}
 
     # -- what it reads -------------------------------------------------------------------------
 

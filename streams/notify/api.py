@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
@@ -118,6 +119,17 @@ class Drawer(Protocol):
 
     async def of(self, message: Message) -> bytes | None:
         """A PNG, or None where there is nothing to draw."""
+
+
+def picture_of(drawer: Drawer, message: Message) -> Picture:
+    """The message's picture, drawn when it is asked for."""
+
+    async def draw() -> bytes | None:
+        with suppress(Exception):  # a message without its picture is better than none
+            return await drawer.of(message)
+        return None
+
+    return draw
 
 
 @dataclass(frozen=True, slots=True)

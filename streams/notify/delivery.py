@@ -12,15 +12,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from driftline.alerts import Alert
+from driftline.alerts import Alert, Command
 from driftline.errors import DeliveryError
-from streams.notify.api import Clock, Drawer, Message, Picture
+from streams.notify.api import Clock, Drawer, Message, picture_of
 from streams.notify.ledger import DEAD, WITHHELD, Ledger, Notification
+from streams.notify.passing import Passing
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination
 from streams.telemetry import Telemetry
@@ -94,6 +94,11 @@ class Engine:
             self.wake()
         return records
 
+    def command(self, command: Command, at: float) -> None:
+        """Takes an operator's command in, given at `at` (seconds since the epoch)."""
+        self.state.command(command, at)
+        self.wake()
+
     def wake(self) -> None:
         """Lets every destination look whether something is due."""
         for lane in self._lanes:
@@ -130,6 +135,7 @@ class _Lane:
         self._jitter = jitter
         draws = pictures is not None and destination.picture and destination.traits.attaches
         self._pictures = pictures if draws else None
+        self._passing = Passing(destination, state)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._resting = False
@@ -158,6 +164,7 @@ class _Lane:
             for record in records:
                 if record.result in WITHHELD:
                     self._telemetry.withheld(self.name, record.result)
+            records += await self._passing.tell(now, self._try)
             await self._surely(partial(self._ledger.write, records)) if records else None
             if message is None:
                 await self._refresh(now)
@@ -175,7 +182,7 @@ class _Lane:
         """Until something may be due, or something came in."""
         now = self._clock.wall()
         self._measure()
-        due = self._state.next_due(self.name, now)
+        due = self._passing.sooner(self._state.next_due(self.name, now))
         if self._refresh_at > now and self._state.firing(self.name):
             due = self._refresh_at if due is None else min(due, self._refresh_at)
         self._resting = True
@@ -206,7 +213,7 @@ class _Lane:
     async def _send(self, message: Message) -> None:
         """One try, and what follows from it."""
         if self._pictures is not None:
-            message = replace(message, picture=_picture(self._pictures, message))
+            message = replace(message, picture=picture_of(self._pictures, message))
         error, reference = await self._try(self.destination.notifier.send(message))
         records = self._state.settled(
             self.name,
@@ -289,12 +296,3 @@ def _heard(task: asyncio.Future[str | None]) -> None:
     """Takes note of how a try ended that nobody waits for."""
     if not task.cancelled():
         task.exception()
-
-
-def _picture(pictures: Drawer, message: Message) -> Picture:
-    async def draw() -> bytes | None:
-        with suppress(Exception):  # a message without its picture is better than none
-            return await pictures.of(message)
-        return None
-
-    return draw

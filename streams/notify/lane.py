@@ -76,6 +76,11 @@ class Line:
     decided: tuple[int, int] = NOTHING
     """Order of the newest alert that was decided about."""
     told: Told | None = None
+    ended: float = 0.0
+    """When an end of the incident was last decided about; answers from before are not about this
+    one."""
+    passed_on: str = ""
+    """Id of the acknowledgement that a pager knows of."""
 
     @property
     def firing(self) -> Told | None:
@@ -99,6 +104,8 @@ class Lane:
     reminders: list[tuple[float, str]] = field(default_factory=list)
     digests: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """At a pager: digest -> incidents told by it that still fire."""
+    muted: dict[str, tuple[Alert, bytes]] = field(default_factory=dict)
+    """Fingerprint -> the alert that was withheld because it is silenced, and its bytes."""
     breaker: Breaker = field(default_factory=Breaker)
     free_at: float = 0.0
 
@@ -116,7 +123,8 @@ class Lane:
         if len(self.lines) <= REMEMBERED:
             return
         for fingerprint, line in self.lines.items():
-            if line.firing is None and fingerprint not in self.queues:
+            busy = fingerprint in self.queues or fingerprint in self.muted
+            if line.firing is None and not busy:
                 del self.lines[fingerprint]
                 return
 
@@ -135,6 +143,7 @@ class Lane:
             self._remove(pending.key)
         for fingerprint in [f for f, line in self.lines.items() if line.partition == partition]:
             del self.lines[fingerprint]
+            self.muted.pop(fingerprint, None)
             for open_ in self.digests.values():
                 open_.discard(fingerprint)
 
@@ -143,8 +152,14 @@ class Lane:
     def apply(self, record: Notification) -> None:
         """Takes in what a record says."""
         line = self.line(record.fingerprint, record.partition)
-        line.decided = max(line.decided, record.order)
-        if record.result == "waiting":
+        if record.status == "resolved" and record.order > line.decided:
+            line.ended = seconds(record.at)
+        if record.revision:  # one of an alert
+            line.decided = max(line.decided, record.order)
+        self._mute(record)
+        if record.result == "passed_on":
+            line.passed_on = record.reminder or ""
+        elif record.result == "waiting":
             self._wait(record)
         elif record.result == "sending":
             self._sending(record)
@@ -156,6 +171,16 @@ class Lane:
             self._remove(_key(record))
             if record.result == "covered" and line.told is not None:
                 self._over(line.told, record.fingerprint)
+
+    def _mute(self, record: Notification) -> None:
+        """Keeps what is withheld by a silence, until something newer is decided about it."""
+        known = self.muted.get(record.fingerprint)
+        if record.result == "silenced":
+            alert = record.carried()
+            if alert is not None:
+                self.muted[record.fingerprint] = alert, record.raw
+        elif known is not None and record.order >= known[0].order:
+            del self.muted[record.fingerprint]
 
     def _wait(self, record: Notification) -> None:
         due, known = seconds(record.due), self.pendings.get(_key(record))

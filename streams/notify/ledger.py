@@ -24,11 +24,13 @@ Result: TypeAlias = Literal[
     "waiting",  # will be sent at `due`; carries the alert
     "unmatched",  # no rule of the destination wants it
     "suppressed",  # another alert explains it
+    "silenced",  # somebody silenced it; carries the alert, which is told if it outlives that
     "never_told",  # over before anybody was told
     "unwanted",  # the destination wants no `resolved`
     "superseded",  # a newer revision goes out instead
     "acknowledged",  # somebody took it before the escalation was due
     "covered",  # told as part of a digest that is still open
+    "passed_on",  # a pager was told that somebody took the incident
     "sending",  # part of the message `message`, about to be tried
     "delivered",
     "retried",  # failed, to be tried again at `due`
@@ -38,7 +40,7 @@ Result: TypeAlias = Literal[
 ]
 RESULTS: tuple[str, ...] = get_args(Result)
 TRIES = ("delivered", "retried", "refused", "exhausted")
-WITHHELD = tuple(r for r in RESULTS if r not in {*TRIES, "waiting", "sending"})
+WITHHELD = tuple(r for r in RESULTS if r not in {*TRIES, "waiting", "sending", "passed_on"})
 DEAD = frozenset({"refused", "exhausted", "overflow"})
 
 

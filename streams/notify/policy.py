@@ -10,23 +10,20 @@ to the ledger. `open` applies them again after a restart. Times are seconds sinc
 
 from __future__ import annotations
 
-import heapq
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from driftline.alerts import Alert, Command
 from driftline.errors import DeliveryError
+from streams.notify.answers import Answers
 from streams.notify.api import Message
 from streams.notify.compose import composed, first_due, told_anyway
 from streams.notify.lane import Lane, Line, Pending
-from streams.notify.ledger import Notification, Result, stamp
+from streams.notify.ledger import Notification, Result
 from streams.notify.records import of_alert, of_pending
 from streams.notify.rules import Destination
 from streams.notify.schedule import plan, stormy
-
-ACKNOWLEDGED = 100_000
-"""Incidents whose acknowledgement is remembered."""
+from streams.notify.waking import next_unmuted, remind, unmute
 
 
 class NotifyState:
@@ -34,8 +31,7 @@ class NotifyState:
 
     def __init__(self, destinations: Sequence[Destination]) -> None:
         self.lanes = {d.name: Lane(d) for d in destinations}
-        self.acknowledged: dict[str, str] = {}
-        """Fingerprint -> who took the incident; until it is over."""
+        self.answers = Answers()
 
     # -- partitions of the alerts topic ----------------------------------------------------------
 
@@ -58,17 +54,11 @@ class NotifyState:
         records: list[Notification] = []
         for lane in self.lanes.values():
             records += self._decide(lane, alert, raw, partition, now)
-        if alert.status == "resolved":
-            self.acknowledged.pop(alert.fingerprint, None)
         return records
 
-    def command(self, command: Command, now: float) -> list[Notification]:  # noqa: ARG002
-        """One operator's command. Acknowledging ends reminders and escalations of an incident."""
-        if command.command == "acknowledge" and command.fingerprint is not None:
-            self.acknowledged[command.fingerprint] = command.who
-            if len(self.acknowledged) > ACKNOWLEDGED:
-                del self.acknowledged[next(iter(self.acknowledged))]
-        return []
+    def command(self, command: Command, at: float) -> None:
+        """One operator's command, and when it was given. What follows is decided by `next`."""
+        self.answers.take(command, at)
 
     def _decide(
         self, lane: Lane, alert: Alert, raw: bytes, partition: int, now: float
@@ -85,10 +75,13 @@ class NotifyState:
             of_pending(lane, p, "superseded", now, detail=f"by revision {alert.revision}")
             for p in gathering
         ]
+        if result is None and self._silent(alert, now):
+            result = "silenced"
         if result is None and len(lane.pendings) - len(gathering) >= lane.destination.limit:
             result = "overflow"
         if result is not None:
-            records.append(of_alert(lane, alert, partition, result, now))
+            carried = raw if result == "silenced" else b"null"
+            records.append(of_alert(lane, alert, partition, result, now, raw=carried))
             return _applied(lane, records)
         relabelled = []
         if not stormy(lane, now) and stormy(lane, now, one_more=alert.status == "firing"):
@@ -118,18 +111,20 @@ class NotifyState:
         lane = self.lanes[name]
         if lane.breaker.open(now) or now < lane.free_at:
             return None, []
-        records = self._remind(lane, now)
+        records = unmute(lane, self.answers, now) + remind(lane, self.answers, now)
         while True:
             chosen = first_due(lane, now)
             if not chosen:
                 return None, records
             kept = []
             for pending in chosen:
-                drop = None if pending.message else self._dropped(lane, pending)
+                drop = None if pending.message else self._dropped(lane, pending, now)
                 if drop is None:
                     kept.append(pending)
                 else:
-                    records += _applied(lane, [of_pending(lane, pending, drop, now)])
+                    carried = drop == "silenced"
+                    record = of_pending(lane, pending, drop, now, carried=carried)
+                    records += _applied(lane, [record])
             if kept:
                 message = composed(lane, kept)
                 for pending in kept:
@@ -146,6 +141,8 @@ class NotifyState:
         lane = self.lanes[name]
         dues = [p.due for p in lane.pendings.values() if not lane.blocked(p)]
         dues += [lane.reminders[0][0]] if lane.reminders else []
+        unmuted = next_unmuted(lane, self.answers, now)
+        dues += [] if unmuted is None else [unmuted]
         if not dues:
             return None
         return max(min(dues), lane.breaker.open_until, lane.free_at, now)
@@ -209,43 +206,23 @@ class NotifyState:
         lines = self.lanes[name].lines.values()
         return [t.alert for line in lines if (t := line.firing) is not None and t.alert]
 
-    def _dropped(self, lane: Lane, pending: Pending) -> Result | None:
+    def _dropped(self, lane: Lane, pending: Pending, now: float) -> Result | None:
         """Whether what waited so long need not be told any more."""
         fingerprint = pending.alert.fingerprint
-        told = lane.lines[fingerprint].firing
+        line = lane.lines[fingerprint]
+        told = line.firing
         if pending.alert.status == "resolved":
             if told is None:
                 return "never_told"
             others = lane.digests.get(told.key, set()) - {fingerprint}
             return "covered" if others else None
         waited = pending.cause == "repeat" or str(pending.bundle).startswith("after:")
-        if waited and fingerprint in self.acknowledged:
+        if waited and self.answers.acknowledged(fingerprint, line.ended, now):
             return "acknowledged"
-        return None
+        return "silenced" if self._silent(pending.alert, now) else None
 
-    def _remind(self, lane: Lane, now: float) -> list[Notification]:
-        records = []
-        repeat_s = lane.destination.repeat_s
-        while repeat_s is not None and lane.reminders and lane.reminders[0][0] <= now:
-            due, fingerprint = heapq.heappop(lane.reminders)
-            line = lane.lines.get(fingerprint)
-            told = line.firing if line is not None else None
-            stale = told is None or told.at + repeat_s > due + 1e-3
-            if stale or fingerprint in self.acknowledged or fingerprint in lane.queues:
-                continue
-            assert line is not None and told is not None  # noqa: PT018  for the type checker
-            if told.alert is None:
-                continue
-            bundle = None
-            if lane.destination.grouping is not None:
-                bundle = lane.destination.grouping.key(told.alert)
-            own = str(uuid.uuid5(uuid.NAMESPACE_URL, f"driftline:{told.alert.id}:{stamp(told.at)}"))
-            record = of_alert(
-                lane, told.alert, line.partition, "waiting", now,
-                due=now, bundle=bundle, raw=told.raw, reminder=own,
-            )  # fmt: skip
-            records += _applied(lane, [record])
-        return records
+    def _silent(self, alert: Alert, now: float) -> bool:
+        return alert.status == "firing" and self.answers.silent_until(alert, now) is not None
 
 
 def _withheld(destination: Destination, line: Line, alert: Alert, *, heard: bool) -> Result | None:

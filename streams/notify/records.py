@@ -62,8 +62,12 @@ def of_pending(
     reference: str | None = None,
     detail: str = "",
     answered: bool = False,
+    carried: bool = False,
 ) -> Notification:
-    """A decision about, or a try of, an alert that waits. `answered`: the try has ended now."""
+    """A decision about, or a try of, an alert that waits.
+
+    `answered`: the try has ended now. `carried`: the record has the alert with it.
+    """
     alert = pending.alert
     return Notification(
         destination=lane.destination.name,
@@ -86,4 +90,5 @@ def of_pending(
         latency_ms=max(0, round((now - pending.since) * 1000)) if answered else None,
         reference=reference,
         detail=detail,
+        alert=msgspec.Raw(pending.raw if carried else b"null"),
     )

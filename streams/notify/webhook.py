@@ -55,20 +55,24 @@ class Webhook:
 
     async def send(self, message: Message) -> None:
         """Posts the alert; returns on any 2xx. Raises: DeliveryError."""
+        body = message.parts[0].raw
+        if message.is_digest:
+            body = b"[" + b",".join(part.raw for part in message.parts) + b"]"
+        await self.post(message.id, body)
+
+    async def post(self, message_id: str, body: bytes) -> None:
+        """Posts JSON under this `webhook-id`; returns on any 2xx. Raises: DeliveryError."""
         try:
             url = self._url.read()
             keys = signing_keys(self._secrets.read())
         except (SecretUnavailableError, BadSecretError) as error:  # it may be in rotation right now
             raise DeliveryError(str(error), retriable=True) from None
-        body = message.parts[0].raw
-        if message.is_digest:
-            body = b"[" + b",".join(part.raw for part in message.parts) + b"]"
         moment = int(self._clock.wall())
         headers = {
             "content-type": "application/json",
-            "webhook-id": message.id,
+            "webhook-id": message_id,
             "webhook-timestamp": str(moment),
-            "webhook-signature": signature(keys, message.id, moment, body),
+            "webhook-signature": signature(keys, message_id, moment, body),
         }
         await self._poster.post(url, body, headers)
 

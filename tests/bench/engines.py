@@ -22,7 +22,7 @@ from tests.bench.job import progress_of
 
 ROOT = Path(__file__).parents[2]
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-CHECKPOINT_S = 5
+CHECKPOINT_S = 10
 HANDLED = ("driftline_rows_received_total", "detect")
 """Predictions and outcomes that came to the last stage: every event once."""
 
@@ -204,7 +204,7 @@ class Workers:
         return True
 
     def _value(self, at: int, name: str, **labels: str) -> float:
-        text = self._get(at, "metrics")
+        text = self._get(at, f"metrics?name[]={name}")
         wanted = "\n".join(line for line in (text or "").splitlines() if line.startswith(name))
         return sum(
             sample.value

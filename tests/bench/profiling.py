@@ -94,13 +94,15 @@ def table(found: Counter[Key], *, rows: int = 25) -> str:
     return "\n".join(lines)
 
 
-def record(bootstrap: str, folder: Path, *, columns: bool, predictions: int) -> list[str]:
+def record(
+    bootstrap: str, folder: Path, *, columns: bool, predictions: int, models: int, partitions: int
+) -> list[str]:
     """py-spy's raw lines of a worker over a backlog."""
-    shape = Shape()
+    shape = Shape(models=models)
     monitors = setting.write(folder / "monitors", shape)
     records = (load.columnar if columns else load.single)(shape, predictions)
     out = folder / "stacks"
-    with Feed(bootstrap) as feed:
+    with Feed(bootstrap, partitions=partitions) as feed:
         worker = Workers(feed, folder, monitors)
         warm = load.warm_part(records, 8_000)
         worker.start()
@@ -128,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make profile", description="where the CPU time goes")
     parser.add_argument("--columns", action="store_true", help="columnar batches")
     parser.add_argument("--predictions", type=int, default=100_000)
+    parser.add_argument("--models", type=int, default=4)
+    parser.add_argument("--partitions", type=int, default=4, help="of every topic")
     parser.add_argument("--rows", type=int, default=25, help="of the table by module")
     parser.add_argument("--raw", type=Path, help="keep py-spy's lines, for a flame graph")
     parser.add_argument("--broker", default="auto")
@@ -140,7 +144,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start_broker(given.broker) as broker,
     ):
         stacks = record(
-            broker.bootstrap, Path(name), columns=given.columns, predictions=given.predictions
+            broker.bootstrap,
+            Path(name),
+            columns=given.columns,
+            predictions=given.predictions,
+            models=given.models,
+            partitions=given.partitions,
         )
     if given.raw:
         given.raw.write_text("\n".join(stacks) + "\n")

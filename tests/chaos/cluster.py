@@ -19,7 +19,8 @@ from streams.brokers.process import free_ports
 from tests.chaos.proxy import Proxies
 
 NODES = 3
-START_S = 90.0
+START_S = 120.0
+_SMALL = ("-Xms128m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -95,7 +96,7 @@ class Cluster:
             java = [jars.java, f"-Djava.io.tmpdir={home}", "-XX:-UsePerfData", "-cp"]
             java.append(jars.class_path)
             _format(java, properties, cluster_id, voters)
-            command = [java[0], "-Xms192m", "-Xmx384m", *java[1:], "kafka.Kafka", str(properties)]
+            command = [java[0], *_SMALL, *java[1:], "kafka.Kafka", str(properties)]
             nodes.append(
                 LocalBroker(
                     name=f"node {node}",

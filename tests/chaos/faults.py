@@ -18,17 +18,25 @@ from tests.integration.live import Workers
 SESSION_S = 6
 """Session timeout of the workers."""
 MOST_WORKERS = 3
+STOP_S = 20.0
+"""How long SIGTERM may take: ten seconds on a machine of one's own."""
+
+
+class FaultError(AssertionError):
+    """The deployment did not do under a fault what it has to."""
 
 
 @dataclass
 class Deployment:
     """What the faults act on. `folders`: the state folder of each worker that runs, by pid."""
 
-    cluster: Cluster
+    cluster: Cluster | None
     workers: Workers
     rng: random.Random
     root: Path
     folders: dict[int, Path] = field(default_factory=dict)
+    ended: int = 0
+    """Workers that ended by themselves and were started again."""
 
     def start(self, folder: Path | None = None) -> subprocess.Popen[bytes]:
         """One more worker, with a state folder of its own or that of a worker that is gone."""
@@ -43,8 +51,20 @@ class Deployment:
         for process in list(self.workers.running):
             if process.poll() is not None:  # it ended itself: a supervisor's job
                 self.workers.running.remove(process)
+                self.ended += 1
                 self.start(self.folders.pop(process.pid))
         return self.rng.choice(self.workers.running)
+
+    @property
+    def brokers(self) -> Cluster:
+        """What faults on brokers act on."""
+        assert self.cluster is not None
+        return self.cluster
+
+    def end(self) -> None:
+        """No worker runs any more, however it is."""
+        for process in list(self.workers.running):
+            self.workers.kill(process)
 
 
 Fault = Callable[[Deployment], None]
@@ -80,30 +100,36 @@ def remove_worker(on: Deployment) -> None:
     victim = on.any_worker()
     if len(on.workers.running) == 1:
         on.start()
-    victim.terminate()
-    began = time.monotonic()
-    code = victim.wait(30)
-    if time.monotonic() - began > 20 or code:  # ten on a machine of one's own
-        raise AssertionError(f"SIGTERM: exit code {code} after {time.monotonic() - began:.0f} s")
     on.workers.running.remove(victim)
     del on.folders[victim.pid]
+    victim.terminate()
+    began = time.monotonic()
+    try:
+        code = victim.wait(60)
+    except subprocess.TimeoutExpired:
+        victim.kill()
+        raise FaultError("SIGTERM: still there after a minute") from None
+    if code == -signal.SIGTERM and not on.workers.consumes(victim.pid):
+        code = 0  # it had not begun yet
+    if time.monotonic() - began > STOP_S or code:
+        raise FaultError(f"SIGTERM: exit code {code} after {time.monotonic() - began:.0f} s")
 
 
 def kill_broker(on: Deployment) -> None:
     """One of three brokers dies and comes back; its partitions get other leaders."""
-    victim = on.rng.choice(on.cluster.nodes)
+    victim = on.rng.choice(on.brokers.nodes)
     victim.kill()
     time.sleep(on.rng.uniform(3, 8))
-    on.cluster.restart(victim)
+    on.brokers.restart(victim)
 
 
 def restart_brokers(on: Deployment) -> None:
     """All brokers at once: nobody answers for a while."""
-    for node in on.cluster.nodes:
+    for node in on.brokers.nodes:
         node.kill()
-    for node in on.cluster.nodes:
+    for node in on.brokers.nodes:
         node.begin()
-    on.cluster.wait()
+    on.brokers.wait()
 
 
 def lose_request(on: Deployment) -> None:
@@ -117,12 +143,12 @@ def lose_response(on: Deployment) -> None:
 
 
 def _lose(on: Deployment, what: str) -> None:
-    before = on.cluster.proxies.lost[what]
-    on.cluster.proxies.lose(what)
+    before = on.brokers.proxies.lost[what]
+    on.brokers.proxies.lose(what)
     deadline = time.monotonic() + 30
-    while on.cluster.proxies.lost[what] == before:
+    while on.brokers.proxies.lost[what] == before:
         if time.monotonic() > deadline:
-            raise AssertionError(f"no worker produced anything in 30 s, so no {what} was lost")
+            raise FaultError(f"no worker produced anything in 30 s, so no {what} was lost")
         time.sleep(0.05)
 
 

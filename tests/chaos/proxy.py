@@ -39,6 +39,7 @@ class Proxies:
         """Ends the thread and every connection."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -49,6 +50,10 @@ class Proxies:
             self.ports.append(server.sockets[0].getsockname()[1])
         self._ready.set()
         self._loop.run_forever()
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     def _accept(self, target: int):  # type: ignore[no-untyped-def]
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,13 +67,15 @@ class Proxies:
                 asyncio.create_task(self._requests(reader, down, produced)),
                 asyncio.create_task(self._responses(up, writer, produced)),
             ]
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for pump in pumps:
-                pump.cancel()
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                for each in (writer, down):
+                    with contextlib.suppress(OSError):
+                        each.close()
             await asyncio.gather(*pumps, return_exceptions=True)
-            for each in (writer, down):
-                with contextlib.suppress(OSError):
-                    each.close()
 
         return accept
 

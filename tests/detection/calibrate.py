@@ -26,6 +26,8 @@ from tests.detection.simulation import (
 WEEK_OF_200 = 17.6
 """Threshold of one false alarm a week at 200 signals of a million events a day."""
 TICK = 32
+RATE_RUNS = 400
+"""Error streams whose delay is measured: with 40 the median's standard error is a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ def main(signals: int = 100, n: int = 1_000_000) -> int:
     broken += _rates(signals, n, log_c)
     for name in broken:
         print(f"BROKEN: {name}: more false alarms than the bound allows")
+    if not broken:
+        print(
+            f"\nThe bound, {1e6 / n:.2g} per million, holds in each of the cases it is proved for."
+        )
     return 1 if broken else 0
 
 
@@ -125,6 +131,18 @@ def _spread(delays: np.ndarray) -> str:
     return f"{np.median(delays):,.0f} ({np.quantile(delays, 0.9, method='higher'):,.0f})"
 
 
+def _median(delays: np.ndarray) -> str:
+    """Median with its standard error from order statistics, which needs no law of the delays.
+
+    The ranks n/2 +- sqrt(n)/2 lie one standard error of a binomial around the median's.
+    """
+    ordered = np.sort(delays)
+    low, high = (int(len(ordered) / 2 + sign * len(ordered) ** 0.5 / 2) for sign in (-1, 1))
+    error = (ordered[min(high, len(ordered) - 1)] - ordered[low]) / 2
+    ninth = np.quantile(delays, 0.9, method="higher")
+    return f"{np.median(delays):,.0f} +- {error:,.0f} ({ninth:,.0f})"
+
+
 def _rates(signals: int, n: int, log_c: float) -> list[str]:
     broken = []
     for n0 in (10_000, 100_000):
@@ -133,10 +151,10 @@ def _rates(signals: int, n: int, log_c: float) -> list[str]:
         values = (np.random.default_rng(1).random(n) < 0.05).astype(float)
         each = [len(river_alarms(rival, values)) / n * 1e6 for rival in ("adwin", "page_hinkley")]
         delays = rate_delays(
-            0.05, 0.1, signals=40, n0=n0, log_c=WEEK_OF_200, quiet=10_000, n=50_000
+            0.05, 0.1, signals=RATE_RUNS, n0=n0, log_c=WEEK_OF_200, quiet=10_000, n=50_000
         )
         rivals = "".join(f"{found:10,.0f}" for found in each)
-        print(f"{name:26}{alarms:8.3g}{rivals}   5 to 10 %: bank {_spread(delays)}", flush=True)
+        print(f"{name:26}{alarms:8.3g}{rivals}   5 to 10 %: bank {_median(delays)}", flush=True)
         if alarms > 1e6 / n:
             broken.append(name)
     return broken

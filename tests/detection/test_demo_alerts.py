@@ -42,11 +42,14 @@ def test_exactly_the_expected_alerts_come(taken):
     assert differences(taken.alerts) == []
 
 
-def opened(taken, subject, kind):
+def opened(taken, subject, kind, signal=None):
     (alert,) = [
         a
         for a in taken.alerts
-        if lines.subject(a) == subject and a.kind == kind and a.reason == "opened"
+        if lines.subject(a) == subject
+        and a.kind == kind
+        and a.signal == (signal or a.signal)
+        and a.reason == "opened"
     ]
     return alert
 
@@ -60,10 +63,20 @@ def test_the_incident_is_known_within_two_days_and_dated_to_its_day(taken, kind)
 
 
 def test_the_stale_model_is_dated_to_the_spring_of_2012_within_a_month(taken):
-    alert = opened(taken, "bike-demand@2011-04", "performance")
+    alert = opened(taken, "bike-demand@2011-04", "performance", "error")
     started = lines.at(alert.started_at)
     assert ms("2012-03-01") <= started < ms("2012-04-01")
     assert lines.at(alert.detected_at) - started < 31 * DAY_MS
+
+
+def test_that_the_stale_model_says_too_little_is_known_sooner_and_is_the_same_incident(taken):
+    error, residual = (
+        opened(taken, "bike-demand@2011-04", "performance", signal)
+        for signal in ("error", "residual")
+    )
+    assert ms("2012-01-01") <= lines.at(residual.detected_at) < lines.at(error.detected_at)
+    assert residual.severity == "info"
+    assert error.group == residual.group == residual.fingerprint
 
 
 def test_every_day_of_every_subject_has_a_window(taken):

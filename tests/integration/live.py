@@ -24,6 +24,8 @@ from streams.topics import Topics
 from tests.stream import Stream
 
 CLOCK_HEADER = "driftline-clock"
+_CALM = {"log_level": 0, "reconnect.backoff.ms": 250, "reconnect.backoff.max.ms": 2_000}
+"""Clients of a broker that may be away."""
 COUNTERS = {(series.name, *labels): name for name, (series, labels) in COUNTED.items()}
 """(series, further labels) -> the counter of the state that it shows."""
 
@@ -38,6 +40,7 @@ def feed(bootstrap: str, topics: Topics, stream: Stream, *, end_ms: int, every: 
             "bootstrap.servers": bootstrap,
             "linger.ms": 20,
             "max.in.flight.requests.per.connection": 1,
+            **_CALM,
         }
     )
     events: list[tuple[int, str, bytes | None, bytes]] = []
@@ -55,7 +58,7 @@ def feed(bootstrap: str, topics: Topics, stream: Stream, *, end_ms: int, every: 
         producer.produce(topic, value, key, timestamp=arrival)
         producer.poll(0)
     clock(producer, topics, end_ms)
-    assert producer.flush(60) == 0
+    assert producer.flush(180) == 0
 
 
 def clock(producer: Producer, topics: Topics, now_ms: int) -> None:
@@ -174,6 +177,10 @@ class Workers:
                 found.append(int(match.group(1)))
         return found
 
+    def consumes(self, pid: int) -> bool:
+        """Whether a worker has come so far as to join its group."""
+        return "ConsumerThread]: Starting" in self.logged[pid].read_text()
+
     def logs(self) -> str:
         """What they said, for a failing test's message."""
         parts = [p.read_text()[-3_000:] for p in sorted(self.folder.glob("worker-*.log"))]
@@ -184,8 +191,11 @@ class Reader:
     """Reads a topic on, keeping everything; independent of end offsets."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test-reader"})
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "test-reader", **_CALM}
+        )
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self.partitions = len(partitions)
         self._consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
         self.records: list[Message] = []
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +103,6 @@ class Live:
             alerts.close()
             windows.close()
 
-    def wait_for_disk(self, state: Path) -> None:
-        """Returns once every partition of join has a checkpoint on the disk."""
-        deadline = time.monotonic() + 60
-        while len(list(state.glob("*/join/*/HEAD"))) < self.topics.partitions:
-            assert time.monotonic() < deadline, self.workers.logs()
-            time.sleep(0.1)
-
     def wait_for_observations(self, more: int) -> None:
         """Returns once join has emitted so many further messages."""
         rows = Reader(self.bootstrap, self.topics.observations)
@@ -156,20 +147,6 @@ def test_two_workers_say_what_replay_says(live: Live, monitors: Path, tmp_path: 
     check(live, expected)
 
 
-def test_kill_9_in_mid_stream_changes_nothing(live: Live, monitors: Path, tmp_path: Path):
-    stream = make_stream(3_000, seed=11)
-    expected = replay(stream, monitors, tmp_path)
-    victim = live.workers.start()
-    with ThreadPoolExecutor(1) as pool:
-        fed = pool.submit(feed_slowly, live, stream, seconds=25)
-        for _ in range(2):
-            live.wait_for_observations(8)
-            live.workers.kill(victim)
-            victim = live.workers.start()
-        fed.result()
-    check(live, expected)
-
-
 def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50) -> None:
     """Sends the stream bit by bit, so that a worker can be killed in the middle of it."""
     cuts = [e["arrival"] for e in stream.predictions[:: len(stream.predictions) // slices]][1:]
@@ -180,21 +157,3 @@ def feed_slowly(live: Live, stream: Stream, *, seconds: float, slices: int = 50)
         time.sleep(seconds / slices)
     end = stream.last_arrival + SETTLE_MS
     feed(live.bootstrap, live.topics, stream.since(begin), end_ms=end)
-
-
-def test_a_lost_state_folder_is_had_again_from_kafka(live: Live, monitors: Path, tmp_path: Path):
-    stream = make_stream(1_200, seed=5)
-    expected = replay(stream, monitors, tmp_path)
-    state = tmp_path / "state"
-    live.workers.settings["DRIFTLINE_STATE_DIR"] = str(state)
-    middle = stream.predictions[len(stream.predictions) // 2]["arrival"]
-    feed(live.bootstrap, live.topics, stream.until(middle), end_ms=middle)
-    worker = live.workers.start()
-    live.wait_for_disk(state)
-    live.workers.kill(worker)
-    shutil.rmtree(state)
-    live.workers.start()
-    end = stream.last_arrival + SETTLE_MS
-    feed(live.bootstrap, live.topics, stream.since(middle), end_ms=end)
-    check(live, expected)
-    assert "rebuilt from Kafka" in live.workers.logs()

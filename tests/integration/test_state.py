@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import confluent_kafka
 import numpy as np
@@ -166,6 +167,58 @@ def test_a_disk_is_had_again_from_its_own_history_only(lab: Bench, tmp_path: Pat
     lab(body)
 
 
+def test_what_a_crash_left_half_on_the_disk_is_not_taken_for_the_history_that_went_on_without_it(
+    lab: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def body(lab: Lab) -> None:
+        mine = Writer()
+        disk = PartitionDisk(1, tmp_path, lab.changes, mine)
+        await disk.prepare(live(disk), lambda: False)
+        for puts in ([(bytes([0]) * 16, b"kept")], [(bytes([1]) * 16, b"only on the disk")]):
+            disk.taken = {0: puts}
+            await lab.changes.append(1, mine, disk.taken)
+            if mine.end == 2:
+                full = pending_disk.DiskError("full")
+                monkeypatch.setattr(pending_disk.SliceDisk, "advance", MagicMock(side_effect=full))
+                with pytest.raises(RestartNeededError, match="full"):
+                    await disk.save(frozenset({0}))
+                monkeypatch.undo()
+            else:
+                await disk.save(frozenset({0}))
+        disk.close()
+
+        other = Writer([Run(mine.token, 0, 1)])  # it took over from the manifest before
+        await lab.changes.append(1, other, {0: [(bytes([2]) * 16, b"theirs")]})
+        disk = PartitionDisk(1, tmp_path, lab.changes, other)
+        await disk.prepare(live(disk), lambda: False)
+        assert await stored(disk, 3) == [b"kept", None, b"theirs"]
+        disk.close()
+
+        disk = PartitionDisk(1, tmp_path, lab.changes, mine)  # and with its own, all is there
+        await disk.prepare(live(disk), lambda: False)
+        assert await stored(disk, 3) == [b"kept", b"only on the disk", None]
+        disk.close()
+
+    lab(body)
+
+
+def test_a_session_is_not_kept_where_another_wrote_a_checkpoint_meanwhile(lab: Bench):
+    async def body(lab: Lab) -> None:
+        join, other = join_of(lab, None), join_of(lab, None)
+        session = await opened(join)
+        tps = {session.tp: (0, "")}
+        await stepped(join, session, ROWS, 1_500)
+        await join.checkpoint(session)
+        await stepped(join, session, LABELS, 3_000)
+        assert await join.current({session.tp: session}, tps) == {session.tp}
+        theirs = await opened(other)
+        await other.checkpoint(theirs)
+        assert theirs.position < session.position
+        assert await join.current({session.tp: session}, tps) == set()
+
+    lab(body)
+
+
 def test_a_rebuild_that_was_interrupted_goes_on_where_it_was(
     lab: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -179,7 +232,8 @@ def test_a_rebuild_that_was_interrupted_goes_on_where_it_was(
         with pytest.raises(RestartNeededError, match="moved"):
             await disk.prepare(live(disk), lambda: True)
         folder = pending_disk.SliceDisk(tmp_path)
-        assert folder.head() == pending_disk.Head(writer.token, 1)
+        end = (writer.token, 3)
+        assert folder.head() == pending_disk.Head(writer.token, 1, ahead=end)
         folder.close()
         await disk.prepare(live(disk), lambda: False)
         assert await stored(disk, 4) == [b"value", b"value", b"value", None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -169,3 +170,30 @@ def test_a_folder_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         SliceDisk(tmp_path)
     first.close()
     SliceDisk(tmp_path).close()
+
+
+def test_a_full_disk_is_said_and_the_folder_can_be_opened_again(tmp_path: Path) -> None:
+    from streams.pending_disk import DiskError
+
+    disk = SliceDisk(tmp_path)
+    disk.put({1: [(b"a" * 16, b"one")]})
+    disk.advance(Head(b"me", 1), {1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        for write in (
+            lambda: disk.put({1: [(b"b" * 16, b"two")]}),
+            lambda: disk.put({2: [(b"b" * 16, b"two")]}),
+            lambda: disk.expect(b"me", 2),
+            lambda: disk.advance(Head(b"me", 2), {1}),
+        ):
+            with pytest.raises(DiskError, match="state folder"):
+                write()
+        disk.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    disk = SliceDisk(tmp_path)
+    assert disk.head() == Head(b"me", 1)
+    assert disk.get(1, [b"a" * 16, b"b" * 16]) == [b"one", None]
+    disk.put({1: [(b"b" * 16, b"two")]})
+    disk.close()

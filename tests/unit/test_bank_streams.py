@@ -153,17 +153,40 @@ def test_two_hundred_signals_cost_little_memory():
     assert bank.nbytes < 200 * 640
 
 
-def test_ticks_at_once_are_bit_by_bit_those_one_by_one():
+@pytest.mark.parametrize("cuts", [(40,), (13, 27), (1, 2, 37)])
+def test_ticks_taken_together_are_bit_by_bit_those_one_by_one(cuts: tuple[int, ...]):
     rng = np.random.default_rng(1)
     prior = np.full((7, 5), 0.2)
     steps = np.round(rng.normal(-0.2, 1, (7, 40, 5)) / STEP) * STEP
-    one, many = (Evidence(prior, np.full(7, 1e9)) for _ in range(2))
+    one, many = (Evidence(prior, np.full(7, 3.5)) for _ in range(2))
+    capped = np.array([2, 5])
+    told_one, told_many, done = [], [], 0
     for tick in range(40):
-        one.advance(steps[:, tick], tick + 1)
-    assert many.leap(steps[:, :13], 13)
-    assert many.leap(steps[:, 13:], 40)
+        over = one.advance(steps[:, tick], tick + 1)
+        one.cap(capped)
+        told_one += [(tick, at) for at in over.tolist() if at not in capped]
+    for end in np.cumsum(cuts).tolist():
+        while done < end:
+            done += many.glide(steps[:, done:end], done, capped)
+            if done < end:
+                over = many.advance(steps[:, done], done + 1)
+                many.cap(capped)
+                told_many += [(done, at) for at in over.tolist() if at not in capped]
+                done += 1
+    assert told_one == told_many != []
     assert (one.logs == many.logs).all()
     assert (one.quiet == many.quiet).all()
+
+
+def test_few_categories_share_the_block_of_many_numbers_and_tell_the_same():
+    few, many = categories({"k": 900, "l": 400}, "c", 4), [numbers(f"n{i}", i) for i in range(4)]
+    apart, together = bank_of([few]), bank_of([*many, few])
+    assert len(together.blocks) == 1
+    codes = np.stack([*(coded(0.3, 4_000, seed) for seed in range(4)), np.repeat([0, 1], 2_000)])
+    alone = apart.step(codes.astype(np.uint8), 4_000)
+    turns = [t for t in together.step(codes.astype(np.uint8), 4_000) if t.signal == "c"]
+    assert [(t.state, t.row, t.since) for t in turns] == [(t.state, t.row, t.since) for t in alone]
+    assert alone[0].state == "opened"
 
 
 def test_an_error_rate_opens_on_a_rise_closes_on_its_return_and_ignores_a_fall():

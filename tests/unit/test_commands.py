@@ -14,7 +14,7 @@ from driftline.alerts import Alert, Command, CommandName, decode_command, encode
 from driftline.errors import ContractError
 from driftline.rules import Reason, rfc3339
 from streams.channel import Header
-from streams.command_rows import shard_of_command
+from streams.command_rows import command_frame, shard_of_command
 from streams.frames import Message, pack, unpack
 from streams.monitors import Monitors
 from streams.pipeline import DetectShard, JoinShard
@@ -121,6 +121,49 @@ def test_a_command_without_what_it_is_about_is_refused(
     name: CommandName, given: dict[str, str]
 ) -> None:
     said = Command(id="1", command=name, subject="m@1", who="ana", when=rfc3339(0), **given)
+    with pytest.raises(ContractError) as caught:
+        decode_command(encode(said))
+    assert caught.value.reason == Reason.BAD_COMMAND
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_command_that_waits_for_no_clock_takes_effect_where_the_stream_stands(
+    together: bool,
+) -> None:
+    said = decode_command(
+        encode(Command(id="1", command="rebase", subject=str(SUBJECT), who="ana", when=rfc3339(0)))
+    )
+    frame = command_frame(said, partition=0, offset=0, arrival=None)
+    assert frame is not None
+    shard = JoinShard(Monitors({"m": SPEC}))
+    clock, more = ({"c/0": START_MS + at} for at in (7, 9))
+    messages = [
+        Message(Header("rows/0", 0, 1), clock, {"c": 1}),
+        Message(Header("commands/0", 0, 1), {}, {}, [frame]),
+        Message(Header("rows/0", 1, 2), more, {"c": 1}),
+    ]
+    if together:
+        out = shard.run(enumerate(messages))
+    else:
+        out = [frame for message in messages for frame in shard.step(message)]
+    assert [frame.ints("arrival").tolist() for frame in out if frame.n] == [[START_MS + 7]]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("silence", {"until": rfc3339(1)}),
+        ("silence", {"fingerprint": "f"}),
+        ("silence", {"subject": "m@1", "until": "tomorrow"}),
+        ("unsilence", {}),
+        ("rebase", {"subject": "m@1\r\nx@y"}),
+        ("rebase", {"subject": "m@" + "v" * 100_000}),
+    ],
+)
+def test_a_command_about_nothing_or_about_no_name_is_refused(
+    name: CommandName, given: dict[str, str]
+) -> None:
+    said = Command(id="1", command=name, who="ana", when=rfc3339(0), **given)
     with pytest.raises(ContractError) as caught:
         decode_command(encode(said))
     assert caught.value.reason == Reason.BAD_COMMAND

@@ -93,6 +93,12 @@ def test_metrics_come_as_text_as_openmetrics_and_compressed(health):
     assert b"driftline_build_info" in gzip.decompress(body)
 
 
+def test_metrics_may_be_asked_for_by_name(health):
+    status, body, _ = ask(health, "/metrics?name[]=driftline_gaps_total")
+    families = {line.split("{")[0] for line in body.decode().splitlines() if line[0] != "#"}
+    assert (status, families) == (200, {"driftline_gaps_total"})
+
+
 def test_other_paths_and_methods_are_refused_with_what_there_is(health):
     status, body, _ = ask(health, "/nothing")
     assert status == 404

@@ -29,7 +29,6 @@ def test_an_outcome_carries_what_detect_needs_of_its_prediction_and_its_label() 
         "g:region": "eu",
         "label": "fraud",
         "label_ts": 8,
-        "prediction_id": "a",
     }
 
 

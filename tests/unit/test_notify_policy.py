@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.alerts import Alert, Command, encode
+from driftline.alerts import Alert, Command, CommandName, encode
 from driftline.errors import DeliveryError
 from streams.notify.api import Message, Traits
-from streams.notify.ledger import Notification, decode
+from streams.notify.ledger import Notification, decode, stamp
 from streams.notify.ledger import encode as encode_record
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination, Grouping, Matcher, Quiet, Retry, Storm
@@ -459,3 +459,85 @@ def test_alerts_read_again_after_a_restart_change_nothing(
     before = len(world.sent)
     assert world.receive(*(a for a in read if a is not None)) == []
     assert len(world.sent) == before
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+def answer(name: CommandName, until: float | None = None, **target: str) -> Command:
+    end = None if until is None else stamp(NOW + until)
+    return Command(id=f"{name}-{target}", command=name, who="ada", when="now", until=end, **target)
+
+
+def test_what_is_silenced_is_withheld_and_told_when_it_outlives_the_silence():
+    world = World(chat())
+    world.state.command(answer("silence", HOUR, subject="fraud@v1"), world.now)
+    assert world.receive(make_alert(1), make_alert(2), make_alert(3, version="v2")) == [
+        "silenced", "silenced", "waiting"
+    ]  # fmt: skip
+    world.until(600)
+    world.receive(resolved(2))
+    world.until(2 * HOUR)
+    assert [(at, m.alert.fingerprint) for _, at, m in world.sent] == [
+        (0.0, make_alert(3).fingerprint),
+        (HOUR, make_alert(1).fingerprint),
+    ]
+    assert world.results()["never_told"] == 1, "over before anybody heard of it"
+
+
+def test_a_silence_survives_a_restart_and_ends_early_when_it_is_taken_back():
+    world = World(chat())
+    silence = answer("silence", 9 * HOUR, fingerprint=make_alert(1).fingerprint)
+    world.state.command(silence, world.now)
+    world.receive(make_alert(1))
+    world.restart()
+    for again in range(2):  # commands are read again from the beginning, and may come twice
+        world.state.command(silence, NOW)
+        world.until(HOUR * (again + 1))
+        assert not world.sent
+    world.state.command(answer("unsilence", fingerprint=make_alert(1).fingerprint), world.now)
+    world.state.command(silence, NOW)
+    world.dispatch()
+    assert world.told() == [(2 * HOUR, 1)]
+
+
+def test_who_heard_of_an_alert_hears_of_its_end_in_spite_of_a_silence():
+    world = World(chat())
+    world.receive(make_alert(1))
+    world.state.command(answer("silence", HOUR, subject="fraud@v1"), world.now)
+    assert world.receive(make_alert(1, revision=2)) == ["silenced"]
+    world.receive(resolved(1, revision=3))
+    world.until(2 * HOUR)
+    assert [m.alert.revision for _, _, m in world.sent] == [1, 3]
+
+
+def test_what_waits_in_a_group_or_for_its_reminder_is_silenced_too():
+    world = World(chat(grouping=Grouping(wait_s=30.0), repeat_s=4 * HOUR))
+    world.receive(make_alert(1))
+    world.until(60)
+    world.receive(make_alert(2))
+    world.state.command(answer("silence", 6 * HOUR, subject="fraud@v1"), world.now)
+    world.until(5 * HOUR)
+    assert world.told() == [(30.0, 1)]
+    world.restart()
+    world.state.command(answer("silence", 6 * HOUR, subject="fraud@v1"), NOW + 60)
+    world.until(7 * HOUR)
+    told = {p.alert.fingerprint for _, _, m in world.sent[1:] for p in m.parts}
+    assert told == {make_alert(n).fingerprint for n in (1, 2)}
+    assert world.sent[1][1] >= 6 * HOUR
+
+
+def test_an_acknowledgement_is_of_one_incident_and_not_of_the_next_also_after_a_restart():
+    world = World(chat(repeat_s=4 * HOUR))
+    taken = answer("acknowledge", fingerprint=make_alert(1).fingerprint)
+    world.receive(make_alert(1))
+    world.now += 1
+    world.state.command(taken, world.now)
+    world.until(9 * HOUR)
+    assert len(world.sent) == 1
+    world.receive(resolved(1))
+    world.restart()
+    world.state.command(taken, NOW + 1)
+    world.receive(make_alert(1, started_at="2026-11-01T16:00:00.000Z"))
+    world.until(14 * HOUR)
+    assert len(world.sent) == 4, "the end, the new incident, and its reminder"

@@ -185,13 +185,14 @@ def test_a_number_that_is_not_finite_is_absent():
 def test_counters_wait_for_the_checkpoint_and_gauges_do_not():
     telemetry = Telemetry()
     subject = {"model": "m", "version": "1"}
-    telemetry.publish("m@1", Reading(counters={"predictions": 10}, coverage=0.5))
+    kept = Reading(counters={"predictions": 10})
     newer = Reading(counters={"predictions": 99}, coverage=0.6)
-    telemetry.publish("m@1", newer, durable=False)
+    telemetry.publish("m@1", newer, kept)
     assert value(telemetry, "driftline_predictions_total", **subject) == 10
     assert value(telemetry, "driftline_label_coverage_ratio", **subject) == 0.6
-    telemetry.publish("m@1", newer)
+    telemetry.keep("m@1", newer)
     assert value(telemetry, "driftline_predictions_total", **subject) == 99
+    assert value(telemetry, "driftline_label_coverage_ratio", **subject) == 0.6
 
 
 def test_a_subject_that_is_forgotten_has_no_series():
