@@ -231,9 +231,7 @@ class ManyAtOnce(ABC):
         parts: list[tuple[Array, Frame]] = []
         for number in np.unique(numbers).tolist():
             at = np.flatnonzero(numbers == number)
-            parts += [
-                (at[within], part) for within, part in self._slabs[number].rows.take(rows[at])
-            ]
+            parts += [(at[within], part) for within, part in self._slabs[number].rows.take(rows[at])]
         return together(parts)
 
 

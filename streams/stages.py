@@ -40,6 +40,8 @@ class Stages:
         self._stages: dict[str, Stage] = {}
         self._sessions: dict[TP, Session] = {}
         self._parked: dict[TP, Session] = {}
+        self._left: set[TP] = set()
+        """Partitions taken away since the last sessions began to be opened."""
         self._ticking: dict[TP, asyncio.Task[None]] = {}
         self._epoch = 0
         self.stopping = False
@@ -66,6 +68,7 @@ class Stages:
     async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
         """A session per partition; those that stayed with this worker are kept if they can be."""
         fresh = dict(committed)
+        self._left.clear()
         for stage in set(self._stages.values()):
             mine = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
             if not mine:
@@ -75,10 +78,16 @@ class Stages:
             missing = {tp: at for tp, at in mine.items() if tp not in kept}
             if missing:
                 self._sessions.update(await stage.open(missing))
-        for tp in fresh:
-            self._begin(self._sessions[tp])
+        for tp in self._left.intersection(fresh):  # by a rebalance that came meanwhile
+            gone = self._sessions.pop(tp, None)
+            if gone is not None:
+                gone.closed = True
+                self._stages[tp.topic].closed(gone)
+        opened = {tp: self._sessions[tp] for tp in fresh if tp not in self._left}
+        for session in opened.values():
+            self._begin(session)
         self._parked.clear()
-        return {tp: self._sessions[tp].position for tp in fresh}
+        return {tp: session.position for tp, session in opened.items()}
 
     async def _keep(self, stage: Stage, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """Parked sessions that nobody has gone on without: their state is still the log's."""
@@ -101,6 +110,7 @@ class Stages:
     def close(self, tps: Iterable[TP]) -> None:
         """Closes sessions whose partition is leaving; they are parked in case it comes back."""
         for tp in tps:
+            self._left.add(tp)
             session = self._sessions.pop(tp, None)
             if session is not None:
                 session.closed = True

@@ -76,7 +76,7 @@ def stepped(join: JoinShard, marks: Receiver, messages: list[bytes]) -> Iterator
 
 def meanings(frames: Iterator[Frame]) -> list[tuple[object, ...]]:
     """What a frame says about each prediction, in order."""
-    named = ("prediction_id", "prediction", "label", "ts", "arrival")
+    named = ("id", "prediction", "label", "ts", "arrival")
     return [
         (frame.subject, frame.kind, *(row.get(name) for name in named))
         for frame in frames

@@ -27,6 +27,8 @@ class Counting(Stage):
     hangs: asyncio.Event | None = None
 
     async def open(self, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
+        if self.hangs is not None:
+            await self.hangs.wait()
         return {tp: Session(tp, at, saved=at) for tp, (at, _) in tps.items()}
 
     async def saved_position(self, tps: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
@@ -99,3 +101,20 @@ def test_a_step_that_hangs_delays_a_clean_stop_for_a_bounded_time(
         await hung
 
     asyncio.run(stop())
+
+
+def test_a_partition_that_leaves_while_sessions_are_opened_is_not_opened():
+    async def rebalanced_twice() -> None:
+        telemetry = Telemetry()
+        running, stage = Stages(telemetry, time.monotonic), Counting(Outbox(), telemetry)
+        running.add(stage)
+        stage.hangs = asyncio.Event()
+        opening = asyncio.create_task(running.open({ONE: (5, ""), TWO: (0, "")}))
+        await asyncio.sleep(0)
+        running.close([ONE])
+        stage.hangs.set()
+        assert await opening == {TWO: 0}
+        assert saved(running) == {TWO: 0}
+        assert await running.open({ONE: (6, ""), TWO: (0, "")}) == {ONE: 6, TWO: 0}
+
+    asyncio.run(rebalanced_twice())

@@ -226,7 +226,7 @@ main()
 
 def test_a_worker_whose_broker_was_away_for_too_long_begins_anew_in_its_own_process():
     command = [sys.executable, "-c", AGAIN, "worker", "--broker", "127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     first, second = done.stdout.splitlines()
     assert first == second  # process and settings
     assert "beginning anew" in done.stderr
