@@ -31,6 +31,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from driftline.errors import DriftlineError
 from streams import raw_fetch
 from streams.pacing import Pacing
 
@@ -56,9 +57,18 @@ OPEN_TIMEOUT_S = 20.0
 
 OPEN_GIVE_UP_S = 50.0
 """No further try after this long: Faust takes a seek longer than its request timeout (90 s) for a
-stop, and never reads again. The worker ends before that, and its supervisor starts it anew."""
+stop, and never reads again. The worker begins anew before that, and waits for the broker."""
 
 ALIAS = "driftline"
+
+
+class SessionsNotOpenedError(DriftlineError):
+    """The broker was away for too long while partitions were assigned; a new process can wait."""
+
+    exit_code = 4
+
+    def __init__(self) -> None:
+        super().__init__("the sessions could not be opened in time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +209,7 @@ class Consumer(driver.Consumer):
             except (KafkaError, TimeoutError) as away:
                 error = away
             if self.loop.time() > give_up:
-                raise RuntimeError("the sessions could not be opened") from error
+                raise SessionsNotOpenedError from error
             self.log.warning("cannot open the sessions yet (%s); trying on", error)
             await asyncio.sleep(1.0)
 
