@@ -33,6 +33,7 @@ from detectors.windows import Detection
 Ints: TypeAlias = NDArray[np.int64]
 
 OPENS: Final = "srbins"
+_NO_CODES: Final[Ints] = np.empty(0, np.int64)
 _INNER: Final = 2
 _BIAS: Final = 0.1
 """Of the reference's mean absolute residual: a mean residual so much further off is worse."""
@@ -42,21 +43,32 @@ _BIAS: Final = 0.1
 class LabelRows:
     """First labels of on-time predictions in key order; every sequence has n entries.
 
-    `classes`: class texts, or None of a regression, whose `labels` are numbers; `residual`: NaN
-    where there is none.
+    `texts`: of the classes that `codes` index, or None of a regression, whose `labels` are numbers;
+    `residual`: NaN where there is none.
     """
 
     ts: Ints
     arrival: Ints
-    classes: list[str] | None
+    texts: list[str] | None
+    codes: Ints
     labels: Floats
     residual: Floats
 
+    @property
+    def classes(self) -> list[str] | None:
+        """The class text of each row, None of a regression."""
+        texts = self.texts
+        return None if texts is None else [texts[code] for code in self.codes.tolist()]
+
     def part(self, rows: slice) -> LabelRows:
         """Some of the rows."""
-        classes = None if self.classes is None else self.classes[rows]
         return LabelRows(
-            self.ts[rows], self.arrival[rows], classes, self.labels[rows], self.residual[rows]
+            self.ts[rows],
+            self.arrival[rows],
+            self.texts,
+            self.codes[rows],
+            self.labels[rows],
+            self.residual[rows],
         )
 
     def __len__(self) -> int:
@@ -71,19 +83,19 @@ def rows_of(frame: Frame, scored: Outcomes, aliases: Mapping[str, str]) -> tuple
         kept &= ~np.isnan(scored.b)
         at = np.flatnonzero(kept)
         numbers = (scored.b[at], scored.a[at].astype(np.float64))
-        return LabelRows(scored.ts[at], scored.arrival[at], None, *numbers), at
+        return LabelRows(scored.ts[at], scored.arrival[at], None, _NO_CODES, *numbers), at
     codes, texts = local_classes(frame, "label", aliases)
     at = np.flatnonzero(kept & (codes != NONE))
-    classes = [texts[code] for code in codes[at].tolist()]
-    return LabelRows(scored.ts[at], scored.arrival[at], classes, nothing[at], nothing[at]), at
+    times = scored.ts[at], scored.arrival[at]
+    return LabelRows(*times, texts, codes[at], nothing[at], nothing[at]), at
 
 
 def profiles_of(rows: LabelRows) -> dict[str, BinnedProfile]:
     """The profile of each signal of these rows, which are in time order and at least one."""
-    if rows.classes is not None:
-        values = sorted(set(rows.classes))
+    if (classes := rows.classes) is not None:
+        values = sorted(set(classes))
         index = {value: code for code, value in enumerate(values)}
-        codes = np.array([index[value] for value in rows.classes])
+        codes = np.array([index[value] for value in classes])
         return {LABEL: categorical(values, codes, "text")}
     found: dict[str, BinnedProfile] = {LABEL: numeric(rows.labels)}
     known = rows.residual[~np.isnan(rows.residual)]
@@ -141,8 +153,8 @@ class _Tests:
         codes: Codes = np.full((len(self.bins), len(rows)), MISSING, np.uint8)
         for at, (name, bins) in enumerate(self.bins.items()):
             if not isinstance(bins.profile, NumericProfile):
-                if rows.classes is not None:
-                    codes[at] = bins.of_texts(rows.classes, np.arange(len(rows)))
+                if rows.texts is not None:
+                    codes[at] = bins.of_texts(rows.texts, rows.codes)
                 continue
             values = rows.labels if name == LABEL else rows.residual
             known = ~np.isnan(values)
@@ -295,15 +307,23 @@ class LabelBank:
 
 def _joined(parts: Sequence[LabelRows]) -> LabelRows:
     classes: list[str] | None = None
-    if parts[0].classes is not None:
+    if parts[0].texts is not None:
         classes = [each for part in parts for each in part.classes or []]
     return LabelRows(
         np.concatenate([part.ts for part in parts]),
         np.concatenate([part.arrival for part in parts]),
-        classes,
+        *_coded(classes),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.residual for part in parts]),
     )
+
+
+def _coded(classes: list[str] | None) -> tuple[list[str] | None, Ints]:
+    """(texts, codes into them) of class texts by row."""
+    if classes is None:
+        return None, _NO_CODES
+    index = {text: code for code, text in enumerate(dict.fromkeys(classes))}
+    return list(index), np.array([index[text] for text in classes], np.int64)
 
 
 def _dump(rows: LabelRows) -> list[Any]:
@@ -316,7 +336,7 @@ def _rows(dumped: Sequence[Any]) -> LabelRows:
     return LabelRows(
         np.array(ts, np.int64),
         np.array(arrival, np.int64),
-        classes,
+        *_coded(classes),
         np.array(labels, np.float64),
         np.array(residual, np.float64),
     )

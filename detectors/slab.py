@@ -1,4 +1,4 @@
-"""Slabs: what ends in one slice of time, as columns: predictions of a subject, labels of a model."""
+"""Slabs: predictions of a subject, or labels of a model, that end in one slice, as columns."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ class Slab:
             self.labels.update(zip(rows.tolist(), labels, strict=True))
             every[rows] = NONE
 
+    def labelled(self) -> Array:
+        """Which rows have a label in `label_rows`, shape (n,)."""
+        return np.frombuffer(self.label_at, np.int64) >= 0
+
     def dump(self) -> dict[str, Any] | None:
         """The rows that can be found, as builtins; None: there are none, and nothing counts."""
         if not self.count:
@@ -73,8 +77,7 @@ class Slab:
         found[: self.floor] = False
         found[list(self.dead)] = False
         alive = np.flatnonzero(found)
-        labelled = np.frombuffer(self.label_at, np.int64) >= 0
-        labels = self._labels(np.flatnonzero(labelled & found))
+        labels = self._labels(np.flatnonzero(self.labelled() & found))
         labels |= {row: label for row, label in self.labels.items() if found[row]}
         said = sorted(labels)
         return {

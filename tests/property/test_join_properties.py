@@ -73,6 +73,17 @@ def test_a_restart_after_any_step_changes_nothing(
     assert restarted.counts == undisturbed.counts
 
 
+def test_after_a_restart_a_label_that_waits_no_more_is_a_duplicate_when_said_again() -> None:
+    rows: list[Row] = [
+        Label(model="churn", arrival=4, offset=1),  # waits until 20
+        Prediction(subject="churn@1", arrival=18, offset=2),
+        Label(model="churn", arrival=26, ts=4, offset=3),
+    ]
+    undisturbed = Run(rows, [2], 1_000, restart=False)
+    assert Run(rows, [2], 1_000, restart=True).counts == undisturbed.counts
+    assert undisturbed.counts["churn@1", "label_duplicates"] == 1
+
+
 @given(cut_rows())
 def test_nothing_stays_when_every_horizon_is_over(drawn: tuple[list[Row], list[int]]) -> None:
     rows, cuts = drawn
