@@ -279,7 +279,7 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         total=load_tally(dumped["total"]),
         guess=Guess.load(dumped["guess"]),
         recent=Recent.load(dumped["recent"]),
-        baseline=Baseline.load(dumped["baseline"], spec.warmup),
+        baseline=Baseline.load(dumped.get("baseline"), spec.warmup),
         volume=Volume.load(dumped["volume"]) if "volume" in dumped else Volume(),
     )
     if dumped["decision"] is not None:
