@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 512 * 1024
 REFRESH_GENERATIONS = 700
 """A chunk is written again after so many (6 h at 30 s): so long must no zombie sleep."""
+
+VISIBLE_S = 5.0
+"""How long a leader that just began may take to show what it has: its high watermark lags."""
 
 Pieces = dict[str, bytes]
 
@@ -170,13 +174,15 @@ class CheckpointStore:
     async def _chunk(self, reader: AIOKafkaConsumer, tp: TopicPartition, chunk: Chunk) -> bytes:
         if await reader.position(tp) != chunk.offset:
             reader.seek(tp, chunk.offset)
+        give_up = time.monotonic() + VISIBLE_S
         while True:  # compaction keeps the last of equal records: it may lie further on
             found = await reader.getmany(tp, timeout_ms=200, max_records=1)
             for record in found.get(tp, []):
                 if form.digest(record.value or b"") == chunk.digest:
                     return record.value or b""
             mark = reader.highwater(tp)
-            if mark is not None and await reader.position(tp) >= mark:
+            shown = mark is not None and (mark > chunk.offset or time.monotonic() >= give_up)
+            if shown and await reader.position(tp) >= mark:
                 break
         raise CheckpointError(
             f"{self._chunks}/{tp.partition}: the chunk at offset {chunk.offset} of the newest "

@@ -32,9 +32,9 @@ async def consumer(
         max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=wait_ms,
     )
-    await reader.start()
-    await asyncio.sleep(0)  # a task that stop() cancels before it began would cancel us
     try:
+        await reader.start()  # where that fails, its connections are ours to close, too
+        await asyncio.sleep(0)  # a task that stop() cancels before it began would cancel us
         yield reader
     finally:
         await _stop(reader)

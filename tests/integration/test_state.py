@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
-from streams import pending_disk
+from streams import checkpoint, pending_disk
 from streams.agents import join_disk
 from streams.agents.join import Join
 from streams.agents.join_disk import PartitionDisk
@@ -114,7 +114,11 @@ def test_what_did_not_change_is_not_written_again(lab: Bench, read_topic: ReadTo
     assert [m.value() for m in chunks].count(None) == 1, "a tombstone for subject `one`"
 
 
-def test_a_checkpoint_whose_chunks_are_gone_is_passed_over_for_the_one_before(lab: Bench):
+def test_a_checkpoint_whose_chunks_are_gone_is_passed_over_for_the_one_before(
+    lab: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(checkpoint, "VISIBLE_S", 0.0)
+
     async def body(lab: Lab) -> None:
         good = await lab.store.write(0, None, draft(5, subject=b"good"))
         elsewhere = CheckpointStore(  # its chunks never come to the topic that readers look in
