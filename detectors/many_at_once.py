@@ -200,6 +200,8 @@ class ManyAtOnce(ABC):
         self._table.prediction[places] = np.where(alone, refs, ODD)
         labelled = np.concatenate([slab.labelled() for _, slab in slabs])
         self._table.label[places] = np.where(labelled & alone, PAST, NONE)  # until a slot is there
+        for number, slab in slabs:
+            slab.take_labels(refs[~alone & (refs >> SHIFT == number)] & ROW)
         odd = words[~alone].view(ID).reshape(-1).tolist()
         for row_id, ref in zip(odd, refs[~alone].tolist(), strict=True):
             self._add(row_id, ref)

@@ -43,6 +43,8 @@ class Stages:
         self._stages: dict[str, Stage] = {}
         self._sessions: dict[TP, Session] = {}
         self._parked: dict[TP, Session] = {}
+        self._left: set[TP] = set()
+        """Partitions taken away since the last sessions began to be opened."""
         self._ticking: dict[TP, asyncio.Task[None]] = {}
         self._epoch = 0
         self.stopping = False
@@ -69,6 +71,7 @@ class Stages:
     async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
         """A session per partition; those that stayed with this worker are kept if they can be."""
         fresh = dict(committed)
+        self._left.clear()
         for stage in set(self._stages.values()):
             mine = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
             if not mine:
@@ -78,10 +81,16 @@ class Stages:
             missing = {tp: at for tp, at in mine.items() if tp not in kept}
             if missing:
                 self._sessions.update(await stage.open(missing))
-        for tp in fresh:
-            self._begin(self._sessions[tp])
+        for tp in self._left.intersection(fresh):  # by a rebalance that came meanwhile
+            gone = self._sessions.pop(tp, None)
+            if gone is not None:
+                gone.closed = True
+                self._stages[tp.topic].closed(gone)
+        opened = {tp: self._sessions[tp] for tp in fresh if tp not in self._left}
+        for session in opened.values():
+            self._begin(session)
         self._parked.clear()
-        return {tp: self._sessions[tp].position for tp in fresh}
+        return {tp: session.position for tp, session in opened.items()}
 
     async def _keep(self, stage: Stage, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """Parked sessions that nobody has gone on without: their state is still the log's."""
@@ -104,6 +113,7 @@ class Stages:
     def close(self, tps: Iterable[TP]) -> None:
         """Closes sessions whose partition is leaving; they are parked in case it comes back."""
         for tp in tps:
+            self._left.add(tp)
             session = self._sessions.pop(tp, None)
             if session is not None:
                 session.closed = True
@@ -121,10 +131,22 @@ class Stages:
             start,
             end - 1,
         )
-        self.telemetry.hole(self._stages[tp.topic].name, end - start)
+        self.telemetry.hole(self._stages[tp.topic].name, end - start, log_name(tp))
         session = self._sessions.get(tp)
         if session is not None:
             session.receiver.heal()
+
+    def open_sessions(self) -> list[tuple[Stage, Session, int | None]]:
+        """What is open now, with the end of its log as Fetch last gave it (None: not yet)."""
+        return [
+            (self._stages[tp.topic], session, self._end_of(tp))
+            for tp, session in self._sessions.items()
+            if not session.closed
+        ]
+
+    def _end_of(self, tp: TP) -> int | None:
+        end: int | None = None if self.consumer is None else self.consumer.highwater(tp)
+        return end
 
     # -- for the agents ----------------------------------------------------------------------------
 
@@ -204,7 +226,7 @@ class Stages:
         stage = self._stages[tp.topic]
         session.closed = True
         session.failures += 1
-        self.telemetry.restarted(stage.name, reason)
+        self.telemetry.restarted(stage.name, reason, log_name(tp))
         log.warning("%s: starting again from its checkpoint (%s)", log_name(tp), error)
         attempt = session.failures
         while (

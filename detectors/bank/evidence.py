@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,8 @@ class Evidence:
             ceiling = np.full(self.logs.shape, inf)
             ceiling[capped] = self._ceiling[capped]
         logs = self.logs
-        for at, now in enumerate(path):
+        for at in range(len(path)):
+            now: Floats = path[at]
             np.maximum(logs, 0.0, out=now)
             np.add(now, increments[:, at], out=now)
             if ceiling is not None:
@@ -92,8 +93,9 @@ class Evidence:
         if taken:
             self.logs = path[taken - 1].copy()
             stood = np.less_equal(path[:taken], 0.0).view(np.uint8)
-            narrow = np.uint8 if taken <= _WIDE else np.int32
-            last = (stood * np.arange(1, taken + 1, dtype=narrow)[:, None, None]).max(axis=0)
+            numbers: NDArray[Any] = np.arange(1, taken + 1)
+            numbers = numbers.astype(np.uint8 if taken <= _WIDE else np.int32)
+            last = (stood * numbers[:, None, None]).max(axis=0)
             np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
         return taken
 

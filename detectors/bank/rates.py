@@ -200,10 +200,13 @@ class Rates:
 def _sums(bits: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
     """How many of each `size` bits are set, shape (J, n / size)."""
     j, n = bits.shape
+    sums: NDArray[np.int64]
     if size == _WORD:  # a word of bits a tick
         words = np.packbits(bits, axis=1).view(np.uint32)
-        return np.bitwise_count(words).astype(np.int64)
-    return bits.reshape(j, n // size, size).sum(axis=2)
+        sums = np.bitwise_count(words).astype(np.int64)
+    else:
+        sums = bits.reshape(j, n // size, size).sum(axis=2)
+    return sums
 
 
 def _bets(rate: Rate, hit: Floats, miss: Floats, prior: Floats) -> None:

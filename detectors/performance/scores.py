@@ -54,7 +54,7 @@ class ScoreEntries:
     loss: Floats
     square: Floats
     rank: Ints
-    _summed: ScoreTally | None = field(default=None, repr=False, compare=False)
+    _summed: ScoreTally | None = field(default=None, init=False, repr=False, compare=False)
 
     def summed(self) -> ScoreTally:
         """What they add up to, computed once: a window and the totals take the same."""

@@ -212,7 +212,7 @@ def columnar(draw: st.DrawFn) -> bytes:
         return json.dumps(body, separators=(",", ":")).encode()
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(columnar() | values(), max_size=6), max_size=3), st.integers(0, 1))
 @example([[orjson.dumps(BATCH), orjson.dumps(TRUTH)] * 2], 0)
 @example([[orjson.dumps(BATCH), orjson.dumps(TRUTH | {"source": "form"})] * 2], 1)

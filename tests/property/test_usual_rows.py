@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import usual
@@ -56,6 +56,7 @@ def steps(draw: st.DrawFn) -> list[list[Row]]:
     return [rows[a:b] for a, b in pairwise([0, *cuts, len(rows)]) if a < b]
 
 
+@settings(deadline=None)
 @given(steps(), st.sampled_from([5, 1_000]))
 def test_neither_usual_rows_taken_at_once_nor_a_restart_change_anything(
     drawn: list[list[Row]], limit: int
