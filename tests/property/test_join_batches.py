@@ -58,7 +58,7 @@ def emitted(frames: list[Frame]) -> list[Any]:
     return sorted(map(repr, out))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(messages(), st.sampled_from([16, 48, 10_000]), st.lists(st.integers(1, 30), max_size=4))
 def test_messages_together_give_what_they_give_one_by_one(
     drawn: list[Message], horizon_ms: int, cuts: list[int]
@@ -76,7 +76,7 @@ def test_messages_together_give_what_they_give_one_by_one(
     assert (many.passed, many.pending.waiting_labels) == (one.passed, one.pending.waiting_labels)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(messages())
 def test_a_message_alone_causes_all_that_it_releases(drawn: list[Message]):
     one, plain = JoinShard(monitors(48)), JoinShard(monitors(48))
