@@ -75,8 +75,10 @@ class Baseline:
         }
 
     @classmethod
-    def load(cls, dumped: Mapping[str, Any], warmup: int) -> Self:
-        """Goes on from `dump`."""
+    def load(cls, dumped: Mapping[str, Any] | None, warmup: int) -> Self:
+        """Goes on from `dump`; None, from a snapshot before there were any: begins to learn."""
+        if dumped is None:
+            return cls(warmup)
         tally = load_tally(dumped["tally"])
         return cls(warmup, dict(dumped["metrics"]), dumped["since"], tally, dumped["n"])
 

@@ -14,12 +14,13 @@ _OF_ITS_VALUES: Final = ("missing:", "type_changed:")
 """Signals of data quality: a feature that is gone or of another type has no values to compare."""
 
 _VIEWS: Final = ({ERROR, RESIDUAL}, {PREDICTION, LABEL})
-"""Signals that see one thing from two sides: how far a model misses, and how much of what there is."""
+"""Signals that see one thing from two sides: how far a model misses, and what there is."""
 
 
 def together(one: Alert, other: Alert, told: Mapping[str, int], near_ms: int) -> bool:
-    """Whether two incidents are one to whoever has to act: they may have begun together, or are
-    two views of one thing. Arguments as of `neighbour`.
+    """Whether two incidents are one to whoever has to act.
+
+    They may have begun together, or are two views of one thing. Arguments as of `neighbour`.
     """
     views = {one.signal, other.signal}
     return views in _VIEWS or neighbour(one, other, told, near_ms)

@@ -30,6 +30,11 @@ class ArrivalClock:
         """The logs not heard from yet, "topic/partition"."""
         return [log for log, reached in self._reached.items() if reached is None]
 
+    @property
+    def reached(self) -> dict[str, int]:
+        """The arrival that each log heard from has reached, in ms."""
+        return {log: at for log, at in self._reached.items() if at is not None}
+
     def advance(self, arrivals: Mapping[str, int], sources: Mapping[str, int]) -> None:
         """Take what one message says.
 

@@ -185,6 +185,8 @@ def concat(frames: Sequence[Frame]) -> Frame:
 
 
 def _concat_column(parts: Sequence[Column | None], frames: Sequence[Frame]) -> Column:
+    if all(p is not None and p.valid is None and p.values is None for p in parts):
+        return Column(np.concatenate([p.data for p in parts]))  # type: ignore[union-attr]
     present = [part for part in parts if part is not None]
     dtype = present[0].data.dtype
     whole = len(present) == len(parts) and all(part.valid is None for part in present)

@@ -35,6 +35,8 @@ COVERED: Final = 0.9
 """Share of predictions with a label from which on the labels that are there are all that matter."""
 ALIKE: Final = 0.95
 """Share of labels in one band of age from which on their age does not matter."""
+_PROMPT: Final = 2
+"""Bands of age, those up to a day, whose labels are those of the predictions of now."""
 _SWAY: Final = 0.02
 _FEWEST: Final = 100
 _MANY: Final = 1_000
@@ -84,14 +86,15 @@ class LabelTimes:
         self._complete: list[list[int]] = []  # (since, whether)
         self._worse: list[list[int]] = []  # (since, whether)
         self._batch: list[Frame | None] = [None, None]
-        self._before = (0, 0, self.bands)
+        self._last = 0  # arrival of the last prediction
+        self._before = (0, 0, 0, self.bands)
 
     # -- rows ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """New rows come: `fair` is asked of them, and of what was before them."""
         self._batch = [None, None]
-        self._before = (self.predictions, self.labels, self.bands)
+        self._before = (self.predictions, self._last, self.labels, self.bands)
 
     def predicted(self, rows: Frame) -> None:
         """Takes on-time predictions in key order."""
@@ -99,6 +102,7 @@ class LabelTimes:
         if self.first is None:
             self.first = int(arrival[0])
         self.predictions += rows.n
+        self._last = int(arrival[-1])
         self._batch[0] = rows
         self.cohorts.predicted(ts, arrival)
 
@@ -128,18 +132,23 @@ class LabelTimes:
         """Whether the labels known at a row are those of all predictions, not of the quick ones.
 
         So it is where nearly all predictions have one, by count or at some age, and where all ages
-        have been seen and nearly all labels share a band of them.
+        have been seen and nearly all labels share a band of them. It is not where labels take days
+        and no prediction came for one: then only the slow ones are still to come.
         """
         arrival = int(key[0])
-        if _at(self._complete, arrival):
-            return True
-        predictions, labels, bands = self._before
+        predictions, last, labels, bands = self._before
         if (rows := self._batch[0]) is not None:
-            predictions += bisect_left(range(rows.n), key, key=partial(row_key, rows))
+            upto = bisect_left(range(rows.n), key, key=partial(row_key, rows))
+            predictions += upto
+            last = int(rows.ints("arrival")[upto - 1]) if upto else last
         if (rows := self._batch[1]) is not None:
             upto = bisect_right(range(rows.n), key, key=partial(row_key, rows))
             labels += upto
             bands = bands + self._bands(rows.span(0, upto))
+        if arrival - last > DAY_MS and bands[:_PROMPT].sum() < ALIKE * bands.sum():
+            return False
+        if _at(self._complete, arrival):
+            return True
         if labels >= COVERED * self.sample * predictions:
             return True
         return self.seen_all_ages(arrival) and bool(bands.max() >= ALIKE * max(bands.sum(), 1))
@@ -259,6 +268,7 @@ class LabelTimes:
             "ages": [_dump(age) for age in self.ages],
             "first": self.first,
             "predictions": self.predictions,
+            "last": self._last,
             "labels": self.labels,
             "bands": self.bands.tolist(),
             "complete": self._complete,
@@ -271,6 +281,7 @@ class LabelTimes:
         times = cls(spec)
         times.first = dumped["first"]
         times.predictions, times.labels = dumped["predictions"], dumped["labels"]
+        times._last = dumped.get("last", 0)
         times.bands = np.array(dumped["bands"], np.int64)
         if tuple(dumped["cohorts"]["ages"]) == times.cohorts.ages:
             times.cohorts.restore(dumped["cohorts"])

@@ -198,6 +198,10 @@ class ManyAtOnce(ABC):
         places = self._table.places(words)
         alone = _once(places)
         self._table.prediction[places] = np.where(alone, refs, ODD)
+        labelled = np.concatenate([slab.labelled() for _, slab in slabs])
+        self._table.label[places] = np.where(labelled & alone, PAST, NONE)  # until a slot is there
+        for number, slab in slabs:
+            slab.take_labels(refs[~alone & (refs >> SHIFT == number)] & ROW)
         odd = words[~alone].view(ID).reshape(-1).tolist()
         for row_id, ref in zip(odd, refs[~alone].tolist(), strict=True):
             self._add(row_id, ref)
@@ -231,7 +235,9 @@ class ManyAtOnce(ABC):
         parts: list[tuple[Array, Frame]] = []
         for number in np.unique(numbers).tolist():
             at = np.flatnonzero(numbers == number)
-            parts += [(at[within], part) for within, part in self._slabs[number].rows.take(rows[at])]
+            parts += [
+                (at[within], part) for within, part in self._slabs[number].rows.take(rows[at])
+            ]
         return together(parts)
 
 

@@ -142,7 +142,8 @@ class Predictions:
 
     @cached_property
     def _arrivals(self) -> list[int]:
-        return self.frame.ints("arrival").tolist()
+        arrivals: list[int] = self.frame.ints("arrival").tolist()
+        return arrivals
 
     @cached_property
     def _refs(self) -> list[int]:

@@ -77,10 +77,13 @@ class Outcomes:
     def _previous(self, at: Array, n: int) -> dict[str, Column]:
         texts: list[str | None] = [None] * n
         values: list[float | None] = [None] * n
+        arrival = np.zeros(n, np.int64)
         for place, label in zip(at.tolist(), self.previous, strict=True):
             if label is not None:
                 texts[place], values[place] = label.text, label.value
-        return class_columns("previous", texts, values)
+                arrival[place] = label.arrival
+        columns = class_columns("previous", texts, values)
+        return columns | {"previous_arrival": Column(arrival, arrival > 0)}
 
 
 _SAID = ("label", "label_value")

@@ -22,7 +22,7 @@ from detectors.windows import Detection
 Mask: TypeAlias = NDArray[np.bool_]
 
 WAITING_PER_ROW: Final = 8
-"""Outcomes that may wait for the decision, per warm-up row; more are counted and left out."""
+"""Outcomes that may wait for the decision, per warm-up row; of more a share is kept, by id."""
 
 
 def note(state: MonitorState, frame: Frame) -> None:
@@ -51,6 +51,9 @@ def take(
             return None
         if state.profile is not None:
             state.learning = None
+    if frame is not None:
+        frame, left_out = state.thinning.settle(frame)
+        _over_cap(state, left_out)
     if frame is None or not frame.n:
         return None
     scored = _score(state, frame)
@@ -111,21 +114,31 @@ def _compare_ages(
 
 def _wait(state: MonitorState, learning: Learning, frame: Frame | None) -> Frame | None:
     """Keeps outcomes while there is no decision; once there is, returns all that waited."""
+    rest: list[Frame] = []
     if frame is not None:
         waits = frame.n
         if state.decision is not None:
             waits = bisect_left(range(frame.n), state.decided, key=partial(row_key, frame))
-        room = max(0, WAITING_PER_ROW * state.spec.warmup - learning.waiting)
-        if waits > room:
-            state.count("outcomes_over_cap", waits - room)
-            kept = np.concatenate([np.arange(room), np.arange(waits, frame.n)])
-            frame = frame.take(kept)
-        if frame.n:
-            learning.outcomes.append(frame)
-    if state.decision is None or not learning.outcomes:
+        if waits:
+            head = frame.span(0, waits)
+            learning.outcomes.append(head.take(state.thinning.keeps(head)))
+            _over_cap(state, waits - learning.outcomes[-1].n)
+            room = WAITING_PER_ROW * state.spec.warmup
+            learning.outcomes, left_out = state.thinning.fit(learning.outcomes, room)
+            _over_cap(state, left_out)
+        rest = [frame.span(waits, frame.n)]
+    if state.decision is None:
         return None
+    if state.thinning.until is None and state.decided:
+        state.thinning.until = int(state.decided[0])
     waiting, learning.outcomes = learning.outcomes, []
-    return concat(waiting)
+    kept = [part for part in (*waiting, *rest) if part.n]
+    return concat(kept) if kept else None
+
+
+def _over_cap(state: MonitorState, left_out: int) -> None:
+    if left_out:
+        state.count("outcomes_over_cap", left_out)
 
 
 def _score(state: MonitorState, frame: Frame) -> Outcomes:

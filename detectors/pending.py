@@ -193,6 +193,26 @@ def plain_labels(frame: Frame) -> Frame:
     return Frame(frame.subject, "label", frame.n, columns)
 
 
+_STORED = ("ts", "arrival", "source", "order_ts", "offset", "index", "id")
+
+
+def stored_labels(frame: Frame) -> Frame:
+    """What `label_frame` gives of the `label_rows` of `plain_labels`, and of their ids."""
+    columns = {n: Column(frame.columns[n].data) for n in _STORED if n in frame.columns}
+    if "label_source" in frame.columns:
+        sources = [source or "" for source in frame.columns["label_source"].texts()]
+        if any(sources):
+            columns["label_source"] = text_column(sources)
+    for name in ("label", "label_value"):
+        column = frame.columns.get(name)
+        if column is None or not column.mask.any():
+            continue
+        if column.values is None and column.valid is not None:
+            column = Column(np.where(column.valid, column.data, 0), column.valid)
+        columns[name] = column.compact()
+    return Frame("", "label", frame.n, columns)
+
+
 def class_columns(
     name: str, texts: Sequence[str | None], values: Sequence[float | None]
 ) -> dict[str, Column]:

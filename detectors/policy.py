@@ -96,8 +96,10 @@ class PolicyState:
         state.incidents = {alert.fingerprint: alert for alert in alerts}
         state.transitions = {(k, severity, s): n for k, severity, s, n in dumped["transitions"]}
         state.holders = {mark: list(names) for mark, names in dumped["holders"].items()}
-        state.ended, state.told = dict(dumped["ended"]), dict(dumped["told"])
-        state.last = {mark: (began, revision) for mark, (began, revision) in dumped["last"].items()}
+        state.ended, state.told = dict(dumped["ended"]), dict(dumped.get("told", {}))
+        state.last = {
+            mark: (began, revision) for mark, (began, revision) in dumped.get("last", {}).items()
+        }
         return state
 
 

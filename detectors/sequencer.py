@@ -42,6 +42,8 @@ class _Held:
     def pop(self, rows: int) -> Frame:
         """The next rows, no longer held."""
         self.at += rows
+        if rows == self.frame.n:
+            return self.frame
         return self.frame.span(self.at - rows, self.at)
 
 

@@ -37,6 +37,6 @@ def phi(scores: NDArray[np.float64]) -> tuple[float, int]:
             means = scores[: blocks * size, varies].reshape(blocks, size, -1).mean(axis=1)
             ratio = size * means.var(axis=0) / variance[varies]
             now = float(ratio.max())
-            growth = now / before if size > BLOCKS[0] else 1.0
+            growth = now / (before if size > BLOCKS[0] else size / 4)  # grew by 4 at most
             before, greatest = max(now, 1.0), max(greatest, now)
     return greatest * growth**2 if growth > _GROWS else greatest, longest

@@ -1,4 +1,4 @@
-"""Slabs: what ends in one slice of time, as columns: predictions of a subject, labels of a model."""
+"""Slabs: predictions of a subject, or labels of a model, that end in one slice, as columns."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from detectors.frame import Array, Frame
+from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
 from detectors.id_table import NONE
-from detectors.pending import Label, Slot, label_frame, label_rows, plain_labels
+from detectors.pending import Label, Slot, label_frame, label_rows, plain_labels, stored_labels
 from detectors.stacked import Rows
 
 
@@ -65,6 +65,10 @@ class Slab:
             self.labels.update(zip(rows.tolist(), labels, strict=True))
             every[rows] = NONE
 
+    def labelled(self) -> Array:
+        """Which rows have a label in `label_rows`, shape (n,)."""
+        return np.frombuffer(self.label_at, np.int64) >= 0
+
     def dump(self) -> dict[str, Any] | None:
         """The rows that can be found, as builtins; None: there are none, and nothing counts."""
         if not self.count:
@@ -73,24 +77,28 @@ class Slab:
         found[: self.floor] = False
         found[list(self.dead)] = False
         alive = np.flatnonzero(found)
-        labelled = np.frombuffer(self.label_at, np.int64) >= 0
-        labels = self._labels(np.flatnonzero(labelled & found))
-        labels |= {row: label for row, label in self.labels.items() if found[row]}
-        said = sorted(labels)
+        said, labels = self._labels(found)
         return {
             "subject": self.subject,
             "end": self.end,
             "count": self.count,
             "frame": encode_frame(self.rows.taken(alive)) if len(alive) else None,
             "labelled": encode_array(np.searchsorted(alive, said).astype(np.uint32)),
-            "labels": encode_frame(label_frame("", None, [labels[row] for row in said])),
+            "labels": encode_frame(labels),
         }
 
-    def _labels(self, rows: Array) -> dict[int, Label]:
-        if not len(rows):
-            return {}
-        at = np.frombuffer(self.label_at, np.int64)[rows]
-        return dict(zip(rows.tolist(), label_rows(self.label_rows.taken(at)), strict=True))
+    def _labels(self, found: Array) -> tuple[Array, Frame]:
+        """(rows that have a label and can be found, in their order, and their labels)."""
+        singly = [row for row in self.labels if found[row]]
+        rows = np.flatnonzero(self.labelled() & found)
+        parts = [label_frame("", None, [self.labels[row] for row in singly])]
+        if len(rows):
+            at = np.frombuffer(self.label_at, np.int64)[rows]
+            taken = self.label_rows.taken(at)
+            parts.append(Frame("", "label", taken.n, taken.columns))
+        every = np.concatenate([np.array(singly, np.int64), rows])
+        order = np.argsort(every)
+        return every[order], stored_labels(concat(parts).take(order))
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Slab:

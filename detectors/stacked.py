@@ -40,7 +40,9 @@ class Rows:
         for number in np.unique(frames).tolist():
             at = np.flatnonzero(frames == number)
             part = self.frames[number].take(rows[at] - self.starts[number])
-            part.columns = {name: column.compact() for name, column in part.columns.items()}
+            for name, column in part.columns.items():
+                if column.values is not None and len(column.values) > part.n:
+                    part.columns[name] = column.compact()
             yield at, part
 
     def taken(self, rows: Array) -> Frame:
@@ -58,9 +60,10 @@ class Rows:
 
 
 def together(parts: list[tuple[Array, Frame]]) -> Frame:
-    """One frame of parts and the places that their rows have in it."""
+    """One frame of parts and the places that their rows have in it, with the texts they use."""
     frame = concat([part for _, part in parts])
     places = np.concatenate([at for at, _ in parts])
-    if (places[1:] > places[:-1]).all():
-        return frame
-    return frame.take(np.argsort(places))
+    if (places[1:] < places[:-1]).any():
+        frame = frame.take(np.argsort(places))
+    columns = {name: column.compact() for name, column in frame.columns.items()}
+    return Frame(frame.subject, frame.kind, frame.n, columns)

@@ -34,6 +34,7 @@ from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
 from detectors.summary import estimates, numbers
 from detectors.tallies import Tally, load_tally
+from detectors.thinning import Thinning
 from detectors.thresholds import Thresholds
 from detectors.volume import Volume
 from detectors.windows import NO_WINDOWS, Windows
@@ -89,6 +90,7 @@ class MonitorState:
         label_times: when labels come, and how many.
         labels: what they say, and by how much predictions miss them.
         aged: errors by age of the label.
+        thinning: which outcomes were left out while they waited for the decision.
         found: what published windows told; the step that published them empties it.
     """
 
@@ -103,6 +105,7 @@ class MonitorState:
     label_times: LabelTimes
     labels: LabelBank
     aged: AgedErrors
+    thinning: Thinning = field(default_factory=Thinning)
     learning: Learning | None = field(default_factory=Learning)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     decision: Decision | None = None
@@ -239,6 +242,7 @@ class MonitorState:
             "label_times": self.label_times.dump(),
             "labels": self.labels.dump(),
             "aged": self.aged.dump(),
+            "thinning": self.thinning.dump(),
             "detections": [[*key, n] for key, n in self.detections.items()],
             "summaries": [msgspec.to_builtins(summary) for summary in self.summaries],
         }
@@ -275,12 +279,13 @@ def load(dumped: Mapping[str, Any], spec: MonitorSpec) -> MonitorState:
         total=load_tally(dumped["total"]),
         guess=Guess.load(dumped["guess"]),
         recent=Recent.load(dumped["recent"]),
-        baseline=Baseline.load(dumped["baseline"], spec.warmup),
+        baseline=Baseline.load(dumped.get("baseline"), spec.warmup),
         volume=Volume.load(dumped["volume"]) if "volume" in dumped else Volume(),
     )
     if dumped["decision"] is not None:
         state.decision = Decision(**dumped["decision"])
     state.last_row = dumped.get("last_row", 0)
+    state.thinning = Thinning.load(dumped.get("thinning"))
     if dumped.get("settled") is not None:
         state.settled = Decision(**dumped["settled"])
     if dumped["expectation"] is not None:

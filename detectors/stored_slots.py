@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from detectors.frame import Array, Frame
+from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
-from detectors.pending import Slot, label_frame, label_rows
+from detectors.pending import Slot, label_frame, label_rows, stored_labels
 
 
 @dataclass(slots=True)
@@ -49,15 +49,34 @@ class StoredSlots:
         return zip(labels.columns["id"].data.tolist(), slots, strict=True)
 
 
-def dump_slots(model: str, known: Mapping[bytes, Slot]) -> dict[str, Any]:
-    """The labels of one model as builtins, by id."""
-    slots = {row_id: known[row_id] for row_id in sorted(known)}
+def dump_slots(
+    model: str, known: Mapping[bytes, Slot], usual: Sequence[tuple[int, Frame]]
+) -> dict[str, Any]:
+    """The labels of one model as builtins, by id.
+
+    Args:
+        model: whose they are.
+        known: those that are looked at one by one.
+        usual: (end, labels with ids) of those that met a prediction and were said once.
+    """
+    slots = list(known.values())
+    frames = [label_frame("", list(known), [slot.label for slot in slots])]
+    frames += [Frame("", "label", frame.n, frame.columns) for _, frame in usual]
+    labels = concat(frames)
+    words = labels.columns["id"].data.view(">u8").reshape(-1, 2)
+    order = np.lexsort((words[:, 1], words[:, 0]))
+    n, ends = len(slots), [np.full(frame.n, end, np.int64) for end, frame in usual]
+    matched = np.ones(labels.n, bool)
+    matched[:n] = [slot.matched for slot in slots]
+    arrivals = labels.ints("arrival").copy()
+    arrivals[:n] = [slot.arrival for slot in slots]
+    every = np.concatenate([np.array([slot.end for slot in slots], np.int64), *ends])
     return {
         "model": model,
-        "labels": encode_frame(label_frame("", list(slots), [s.label for s in slots.values()])),
-        "matched": encode_array(np.array([s.matched for s in slots.values()], bool)),
-        "arrivals": encode_array(np.array([s.arrival for s in slots.values()], np.int64)),
-        "ends": encode_array(np.array([s.end for s in slots.values()], np.int64)),
+        "labels": encode_frame(stored_labels(labels.take(order))),
+        "matched": encode_array(matched[order]),
+        "arrivals": encode_array(arrivals[order]),
+        "ends": encode_array(every[order]),
     }
 
 

@@ -152,9 +152,7 @@ def _by_id(step: _Step) -> tuple[Array, Array, Array]:
     return alone, first[as_wanted], second[as_wanted]
 
 
-def _look_at_labels(
-    matching: Matching, lanes: Sequence[Lane], step: _Step, labels: Array
-) -> None:
+def _look_at_labels(matching: Matching, lanes: Sequence[Lane], step: _Step, labels: Array) -> None:
     """Labels that are in time and of the prediction's model are sound."""
     horizons = np.array([matching.horizon(subject) for subject in step.subjects] or [0])
     for lane, at in step.by_lane(labels, lanes, Labels):

@@ -42,6 +42,8 @@ ADAPTED_MS: Final = 3 * DAY_MS
 _CALM: Final = 3.0
 _CALM_UNITS: Final = 5
 _CLIP: Final = 4.0
+_APART: Final = 1.2
+"""Scales between the least and the most of a slot, on average: noise alone makes less than one."""
 _MARGIN: Final = 1.3
 """How much further than on other days a statistic must go."""
 
@@ -77,6 +79,8 @@ class Volume:
     _least: list[float] = field(default_factory=list)
     _low: list[float] = field(default_factory=list)
     _high: list[float] = field(default_factory=list)
+    _apart: bool = False
+    """Whether the days that today may be like were not alike."""
 
     def step(self, arrival: Ints, clock: int) -> list[Told]:
         """Takes arrivals of predictions, rising, and the clock; returns what they told, in order.
@@ -186,6 +190,9 @@ class Volume:
         self._typical, least = self.past.profile(day)
         self._low, self._high = self.past.bounds(day, self._typical)
         self._least = [min(a, b) for a, b in zip(least, self._low, strict=True)]
+        between = zip(self._low, self._high, strict=True)
+        gaps = [root(high) - root(low) for low, high in between if low >= 0]
+        self._apart = sum(gaps) > _APART * self.spread.scale * len(gaps)
 
     # -- rules ---------------------------------------------------------------------------------
 
@@ -196,11 +203,9 @@ class Volume:
             return
         share = self.unit_ms / SLOT_MS
         expected = typical * share
-        low, high = self._low[slot], self._high[slot]
-        apart = root(high) - root(low) > _CALM * self.spread.scale  # the days were not alike
-        if apart:
-            expected = min(max(count, low * share), high * share)
-        inside = apart and expected == count
+        if self._apart:
+            expected = min(max(count, self._low[slot] * share), self._high[slot] * share)
+        inside = self._apart and expected == count
         residual = 0.0 if inside else root(count) - root(expected) - self.level
         z = residual / self.spread.scale
         clipped = min(max(z, -_CLIP), _CLIP)
@@ -298,5 +303,5 @@ class Volume:
 
 _DUMPED: Final = (
     "now", "unit_ms", "count", "level", "_first_day", "_watched", "_slot_total", "_quiet",
-    "_peaks", "_limits", "_typical", "_least", "_low", "_high",
+    "_peaks", "_limits", "_typical", "_least", "_low", "_high", "_apart",
 )  # fmt: skip

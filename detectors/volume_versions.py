@@ -25,7 +25,10 @@ _MINUTES_MS: Final = 4 * SLOT_MS
 _SLOTS_MS: Final = DAY_MS + 4 * SLOT_MS
 _SHARE: Final = 0.5
 """Of what a version lost or gained, the part that other versions must have had."""
-_NOISE: Final = 3.0
+_MISSING: Final = 0.65
+"""Of what a version lost or gained, what may be missing in all: a few events are far from exact."""
+_NOISE: Final = 2.5
+"""Standard deviations of a Poisson count."""
 
 
 @dataclass(slots=True)
@@ -70,8 +73,10 @@ class ModelTraffic:
         return [found for found in findings if not self._is_rollout(found)]
 
     def _is_rollout(self, found: Finding) -> bool:
-        """Whether other versions had half of what this one lost (or gained), and the model as much
-        in all as the day before, give or take as much and the noise of a Poisson count.
+        """Whether traffic only went from one version to another.
+
+        Then other versions had half of what this one lost (or gained), and the model as much in all
+        as the day before, give or take a part; less than the noise shows nothing.
         """
         usual, value = found.statistic.baseline, found.statistic.value
         if found.signal != SIGNAL or found.state != "changed" or usual is None or value is None:
@@ -82,14 +87,14 @@ class ModelTraffic:
         before = self._before(begin * MINUTE_MS - DAY_MS, end * MINUTE_MS - DAY_MS)
         lost = usual - value
         noise = _NOISE * (before / (end - begin)) ** 0.5
-        margin = max(_SHARE * abs(lost), noise)
+        margin = noise if abs(lost) < noise else _MISSING * abs(lost)
         if lost > 0:
             return now - value >= _SHARE * lost and now >= before - margin
         return before - usual >= _SHARE * -lost and now <= before + margin
 
     def _before(self, begin: int, end: int) -> float:
-        """Predictions a minute in the slots that these times, ms, touch."""
-        slots = range(begin // SLOT_MS, (end - 1) // SLOT_MS + 1)
+        """Predictions a minute in the slots that these times, ms, touch, and the next ones."""
+        slots = range(begin // SLOT_MS - 1, (end - 1) // SLOT_MS + 2)
         total = sum(self.slots.get(slot, 0) for slot in slots)
         return total * MINUTE_MS / (len(slots) * SLOT_MS)
 

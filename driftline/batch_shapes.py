@@ -21,8 +21,8 @@ from driftline.wire import Columns, Feature, Id, Ms, Score, Text, Value, message
 _SPARSE: Final = 3
 """Batches with less than a third of their model's features are left to the codec."""
 
-NUMBERS: Final = frozenset({float})
-NUMBERS_OR_NULL: Final = frozenset({float, type(None)})
+NUMBERS: Final[frozenset[type]] = frozenset({float})
+NUMBERS_OR_NULL: Final[frozenset[type]] = frozenset({float, type(None)})
 _TYPES: Final[dict[frozenset[type], Any]] = {
     NUMBERS: list[float],
     NUMBERS_OR_NULL: list[float | None],
@@ -72,7 +72,7 @@ class BatchShapes:
     """Shapes by model, learnt from the first batch and from each that does not fit."""
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, BatchShape | None] = {}
+        self._shapes: dict[bytes, BatchShape] = {}
         self._lessons: dict[bytes, int] = {}
 
     def decode(self, hint: bytes, value: bytes) -> tuple[BatchShape, Any] | None:
@@ -102,9 +102,11 @@ class BatchShapes:
             message = message_decoder.decode(value)
         except DOUBTS:
             return None
-        if message.columns is None:
+        if message.columns is None or message.columns.prediction is None:
             return None
-        grown = self._shapes[hint] = _grown(known, message.columns)
+        grown = _grown(known, message.columns)
+        if grown is not None:
+            self._shapes[hint] = grown
         return grown
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import astuple
 
-from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, text_column
+from detectors.frame import Column, Frame, text_column
 from driftline.batch_shapes import (
     NUMBERS,
     NUMBERS_OR_NULL,
@@ -54,7 +54,7 @@ class Batches:
             arrival: of all its rows, in ms.
             stamp: event time of rows that name none, in ms.
         """
-        read = self._predictions(value) or _labels(value)
+        read = _labels(value) or self._predictions(value)
         if read is None:
             return None
         subject, kind, ids, ts, shared_ts, columns = read

@@ -2,9 +2,9 @@
 
     {v, header: {log, start, to}, arrivals: {log: ms}, sources: {topic: partitions}, frames: [...]}
 
-`detectors.frame_codec` says what a frame looks like inside. Readers take the version they were
-built for and the one before; any other stops the worker (upgrade it) and is never a dead letter.
-Unknown fields and columns are passed over or passed on.
+`detectors.frame_codec` says what a frame looks like inside. Readers take what is in
+`READABLE`; any other version stops the worker (upgrade it) and is never a dead letter. Unknown
+fields and columns are passed over or passed on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from detectors.frame_codec import decode_frame, encode_frame
 from driftline.errors import UnknownVersion
 from streams.channel import Header
 
-VERSION = 2
-READABLE = frozenset({VERSION - 1, VERSION})
-"""Version 1 headers have no topic id."""
+VERSION = 1
+"""What is written. It moves on only where an old reader would misread; a new field, which readers
+pass over, leaves it where it is, so that during a rolling restart old and new workers read each
+other (ADR-0026)."""
+READABLE = frozenset({1, 2})
+"""2 was written for a while: as 1, whose headers may have a topic id, too."""
 
 
 @dataclass(slots=True)

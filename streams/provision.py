@@ -85,6 +85,30 @@ def apply(
     return [change for topic in table for change in changes[topic.name]]
 
 
+def differences(
+    bootstrap: str, topics: Topics, *, create_time: bool = False, timeout: float = 10.0
+) -> list[str]:
+    """What `apply` would do, as texts; it changes nothing.
+
+    Raises: BrokerUnreachable; TopicMismatchError, as `apply`.
+    """
+    cluster = _Cluster(bootstrap, time.monotonic() + timeout)
+    table = topics.table()
+    found = cluster.topics()
+    _check_internal(table, found)
+    said = [f"{topic.name}: missing" for topic in table if topic.name not in found]
+    present = [topic for topic in table if topic.name in found]
+    for topic in present:
+        count = len(found[topic.name].partitions)
+        if topic.source and count < topic.partitions:
+            said.append(f"{topic.name}: {count} partitions, the settings say {topic.partitions}")
+    wanted = {topic.name: topic.config(create_time=create_time) for topic in present}
+    differing, refused = cluster.differences(wanted)
+    for name, values in differing.items():
+        said += [f"{name}: {key} is {old}, not {new}" for key, (old, new) in values.items()]
+    return said + [str(change) for change in refused]
+
+
 def _check_internal(table: Sequence[Topic], found: Mapping[str, TopicMetadata]) -> None:
     for topic in table:
         count = len(found[topic.name].partitions) if topic.name in found else topic.partitions
@@ -161,7 +185,7 @@ class _Cluster:
     def configure(self, present: Sequence[Topic], *, create_time: bool) -> list[Change]:
         """Alter what differs from the table, and wait until the broker answers with it."""
         wanted = {topic.name: topic.config(create_time=create_time) for topic in present}
-        differing, changes = self._differences(wanted)
+        differing, changes = self.differences(wanted)
         for name, values in differing.items():
             entries = [
                 ConfigEntry(key, new, incremental_operation=AlterConfigOpType.SET)
@@ -173,7 +197,7 @@ class _Cluster:
             changes.append(self._change(name, what, future))
         altered = {change.topic for change in changes if change.done}
         # A broker applies configuration a moment after it has accepted it.
-        while self._differences({name: wanted[name] for name in altered})[0]:
+        while self.differences({name: wanted[name] for name in altered})[0]:
             self._pause("the new configuration of " + ", ".join(sorted(altered)))
         return changes
 
@@ -187,7 +211,7 @@ class _Cluster:
             if waiting:
                 self._pause("all partitions of " + ", ".join(waiting))
 
-    def _differences(
+    def differences(
         self, wanted: Mapping[str, Mapping[str, str]]
     ) -> tuple[dict[str, dict[str, tuple[str | None, str]]], list[Change]]:
         """Topic -> key -> (value now, value wanted) where they differ; and what we may not read."""

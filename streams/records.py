@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,29 @@ class Record:
     headers: dict[str, str]
 
 
-def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Record]:
+def partitions_of(bootstrap: str, topic: str) -> list[int]:
+    """The topic's partitions. Raises as `records`."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "driftline-cli", "log_level": 0}
+    )
+    try:
+        return _partitions(consumer, bootstrap, topic)
+    finally:
+        consumer.close()
+
+
+def records(
+    bootstrap: str,
+    topic: str,
+    *,
+    follow: bool = False,
+    since_ms: int | None = None,
+    only: Container[int] | None = None,
+) -> Iterator[Record]:
     """The topic's records, partition by partition in order; with `follow`, for ever.
+
+    `since_ms`: of each partition from the first record on that is not older.
+    `only`: these partitions; None: all.
 
     The end of a partition is where Fetch says it is: `ListOffsets` is wrong on some brokers.
 
@@ -44,12 +65,18 @@ def records(bootstrap: str, topic: str, *, follow: bool = False) -> Iterator[Rec
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "fetch.message.max.bytes": 16 << 20,
+            "queued.max.messages.kbytes": 16_384,
             "log_level": 0,
         }
     )
     try:
-        partitions = _partitions(consumer, bootstrap, topic)
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+        there = _partitions(consumer, bootstrap, topic)
+        partitions = [p for p in there if only is None or p in only]
+        starts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions]
+        if since_ms is not None:
+            asked = [TopicPartition(topic, p, since_ms) for p in partitions]
+            starts = consumer.offsets_for_times(asked, timeout=CONNECT_S)  # -1 is the end
+        consumer.assign(starts)
         unread = set(partitions)
         while unread or follow:
             for message in consumer.consume(1_000, POLL_S):

@@ -76,6 +76,14 @@ class ProcessSeries:
         self.stage_duration = self._histogram(
             "stage_duration_seconds", "Time of one step over one batch.", _STEP_S, "stage"
         )
+        self.clock = self._gauge(
+            "clock_timestamp_seconds",
+            "Arrival clock of a partition: all that arrived before is stepped.",
+            *("stage", "partition"),
+        )
+        self.pipeline_alerts = self._gauge(
+            "pipeline_alerts_active", "Pipeline alerts of this worker that fire.", "stage", "signal"
+        )
         self.gaps = self._counter(
             "gaps", "Messages dropped because a predecessor is missing.", "stage"
         )

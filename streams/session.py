@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
+from detectors.clock import ArrivalClock
 from detectors.frame import Frame
 from driftline.errors import DriftlineError
 from streams.channel import Header, Receiver, Sender
@@ -88,9 +89,13 @@ class Session:
     sends: list[Awaitable[Any]] = field(default_factory=list)
     told: dict[int, int] = field(default_factory=dict)
     """Destination -> arrival last sent to it."""
+    told_at: float = 0.0
+    """When all destinations were last told of the arrival after a step; monotonic, in s."""
     saved: int = -1
     """Position of the last checkpoint, -1: none yet."""
     saved_at: float = 0.0
+    pause_s: float = 0.0
+    """Time from the last checkpoint to the next."""
     former: Any = None
     """The manifest of the last checkpoint; None: there is none."""
     topic_id: str = ""
@@ -156,6 +161,10 @@ class Stage(ABC):
     @abstractmethod
     async def checkpoint(self, session: Session) -> None:
         """Rule 3 of architecture section 2: settle, write, name the offset to commit."""
+
+    def clock(self, session: Session) -> ArrivalClock | None:  # noqa: ARG002
+        """The arrival clock that this session steps by; None: it has none."""
+        return None
 
     def closed(self, session: Session) -> None:  # noqa: B027  most stages have nothing to end
         """Told that a session was closed, its partition perhaps gone to another worker."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from detectors.frame import ID, Array, Column, Frame
 
-
 _HASH = blake2b(digest_size=16)
 
 

@@ -31,6 +31,9 @@ _MODEL = b'"model":"'
 Event = Any
 """A struct of a shape's own type."""
 
+_Way = tuple[Callable[[bytes], Event], Callable[[Event], None], Callable[[int], None]]
+"""How an event of a model is read, and where it and its place go, in one batch."""
+
 
 @dataclass(slots=True)
 class Records:
@@ -144,37 +147,49 @@ class Singles:
     def _predictions(self, values: Sequence[bytes | None], odd: list[int]) -> Iterable[_Group]:
         """The plain predictions by shape; the places of all other records go to `odd`."""
         groups: dict[int, _Group] = {}
-        get, taught = self._shapes.get, Counter[bytes]()
+        ways: dict[bytes, _Way] = {}
+        taught = Counter[bytes]()
         for place, value in enumerate(values):
             hint = None
             try:
                 begin = value.index(_MODEL) + len(_MODEL)  # type: ignore[union-attr]  # caught
                 hint = value[begin : value.index(b'"', begin)]  # type: ignore[union-attr,index]
-                shape = get(hint)
-                event = shape.decode(value)  # type: ignore[union-attr,arg-type]
-            except (*DOUBTS, AttributeError, ValueError):
-                if value is not None and is_columnar(value):
+                decode, add_event, add_place = ways[hint]
+                event = decode(value)  # type: ignore[arg-type]  # None has no index
+            except (*DOUBTS, AttributeError, LookupError, ValueError):
+                if hint is None or value is None or is_columnar(value):
                     odd.append(place)
                     continue
-                shape, event = self._taught(hint, value, taught)
-                if event is None:
+                shape, event = self._read(hint, value, taught, known=hint in ways)
+                if shape is None:
                     odd.append(place)
                     continue
-            group = groups.get(id(shape))
-            if group is None:
-                group = groups[id(shape)] = _Group(shape)
-            group.events.append(event)
-            group.places.append(place)
+                group = groups.setdefault(id(shape), _Group(shape))
+                _, add_event, add_place = ways[hint] = (
+                    shape.decode, group.events.append, group.places.append
+                )  # fmt: skip
+            add_event(event)
+            add_place(place)
         return groups.values()
 
-    def _taught(
-        self, hint: bytes | None, value: bytes | None, taught: Counter[bytes]
-    ) -> tuple[Shape | None, Event | None]:
-        """An event that does not fit teaches its shape, a few times a batch; now it may fit."""
-        if hint is None or value is None or taught[hint] >= LESSONS_PER_BATCH:
+    def _read(
+        self, hint: bytes, value: bytes, taught: Counter[bytes], *, known: bool
+    ) -> tuple[Shape | None, Event]:
+        """The event by its model's shape, unless that is `known` not to fit, else by a new one.
+
+        What does not fit teaches the shape, a few times a batch; now it may fit.
+        """
+        if not known:
+            shape, event = self._by_shape(hint, value)
+            if shape is not None:
+                return shape, event
+        if taught[hint] >= LESSONS_PER_BATCH:
             return None, None
         taught[hint] += 1
         self._shapes.learn(hint, value)
+        return self._by_shape(hint, value)
+
+    def _by_shape(self, hint: bytes, value: bytes) -> tuple[Shape | None, Event]:
         shape = self._shapes.get(hint)
         try:
             return shape, None if shape is None else shape.decode(value)

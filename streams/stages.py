@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_BACKOFF_S = 30.0
 STOP_WAIT_S = 5.0
 """How long a clean stop waits for a step that is under way, and for the checkpoint after it."""
+TELL_APART_S = 0.2
+"""How seldom a session that steps says how far it is to those it has no rows for: each time costs a
+message for each of them."""
 KEEP_WAIT_S = 5.0
 """How long a rebalance waits for the last step of a session that it might keep."""
 
@@ -40,6 +43,8 @@ class Stages:
         self._stages: dict[str, Stage] = {}
         self._sessions: dict[TP, Session] = {}
         self._parked: dict[TP, Session] = {}
+        self._left: set[TP] = set()
+        """Partitions taken away since the last sessions began to be opened."""
         self._ticking: dict[TP, asyncio.Task[None]] = {}
         self._epoch = 0
         self.stopping = False
@@ -66,6 +71,7 @@ class Stages:
     async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
         """A session per partition; those that stayed with this worker are kept if they can be."""
         fresh = dict(committed)
+        self._left.clear()
         for stage in set(self._stages.values()):
             mine = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
             if not mine:
@@ -75,10 +81,16 @@ class Stages:
             missing = {tp: at for tp, at in mine.items() if tp not in kept}
             if missing:
                 self._sessions.update(await stage.open(missing))
-        for tp in fresh:
-            self._begin(self._sessions[tp])
+        for tp in self._left.intersection(fresh):  # by a rebalance that came meanwhile
+            gone = self._sessions.pop(tp, None)
+            if gone is not None:
+                gone.closed = True
+                self._stages[tp.topic].closed(gone)
+        opened = {tp: self._sessions[tp] for tp in fresh if tp not in self._left}
+        for session in opened.values():
+            self._begin(session)
         self._parked.clear()
-        return {tp: self._sessions[tp].position for tp in fresh}
+        return {tp: session.position for tp, session in opened.items()}
 
     async def _keep(self, stage: Stage, tps: Mapping[TP, tuple[int, str]]) -> dict[TP, Session]:
         """Parked sessions that nobody has gone on without: their state is still the log's."""
@@ -101,6 +113,7 @@ class Stages:
     def close(self, tps: Iterable[TP]) -> None:
         """Closes sessions whose partition is leaving; they are parked in case it comes back."""
         for tp in tps:
+            self._left.add(tp)
             session = self._sessions.pop(tp, None)
             if session is not None:
                 session.closed = True
@@ -118,10 +131,22 @@ class Stages:
             start,
             end - 1,
         )
-        self.telemetry.hole(self._stages[tp.topic].name, end - start)
+        self.telemetry.hole(self._stages[tp.topic].name, end - start, log_name(tp))
         session = self._sessions.get(tp)
         if session is not None:
             session.receiver.heal()
+
+    def open_sessions(self) -> list[tuple[Stage, Session, int | None]]:
+        """What is open now, with the end of its log as Fetch last gave it (None: not yet)."""
+        return [
+            (self._stages[tp.topic], session, self._end_of(tp))
+            for tp, session in self._sessions.items()
+            if not session.closed
+        ]
+
+    def _end_of(self, tp: TP) -> int | None:
+        end: int | None = None if self.consumer is None else self.consumer.highwater(tp)
+        return end
 
     # -- for the agents ----------------------------------------------------------------------------
 
@@ -138,12 +163,20 @@ class Stages:
                 _must_start_at(session.position, batch)
                 with self.telemetry.stage(stage.name, len(batch.records)):
                     await stage.step(session, batch)
+                    await self._tell(stage, session)
                 session.failures = 0
             except RestartNeededError as error:
                 await self._restart(session, error.reason, error)
             except Exception as error:  # an unforeseen one must not ack data away
                 log.exception("%s: step failed", log_name(batch.tp))
                 await self._restart(session, "error", error)
+
+    async def _tell(self, stage: Stage, session: Session) -> None:
+        """Receivers that a step had no rows for hear of the arrival, too: they wait for it."""
+        now = self.monotonic()
+        if now >= session.told_at + TELL_APART_S:
+            session.told_at = now
+            await stage.tell(session)
 
     async def tick(self) -> None:
         """Once a second: clocks forward, checkpoints where due. A busy session delays no other."""
@@ -193,7 +226,7 @@ class Stages:
         stage = self._stages[tp.topic]
         session.closed = True
         session.failures += 1
-        self.telemetry.restarted(stage.name, reason)
+        self.telemetry.restarted(stage.name, reason, log_name(tp))
         log.warning("%s: starting again from its checkpoint (%s)", log_name(tp), error)
         attempt = session.failures
         while (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from driftline.alerts import Alert
 from driftline.events import Decoded
 from streams.readings import STATE_SERIES, Point, Reading, families, points
 from streams.series import DROPPED, ProcessSeries, Series
+from streams.vitals import Tally, Trouble
 
 __all__ = ["SERIES_CAP", "Reading", "Telemetry"]
 
@@ -68,6 +70,9 @@ class Telemetry:
         self.registry = CollectorRegistry(auto_describe=True)
         self._made = ProcessSeries(self.registry, revision)
         self._made.start_at_zero(tuple(sources), tuple(destinations))
+        self._troubles: set[tuple[str, str]] = set()
+        self.tally = Tally()
+        """What `streams.self_watch` looks at; the series of Prometheus cannot be read back."""
         self._subjects: dict[Key, _Subject] = {}
         self._lock = threading.Lock()
         self._cap = cap
@@ -86,7 +91,7 @@ class Telemetry:
         """One message of a public topic was read: its rows, and what was left out of them."""
         made = self._made
         rows = len(decoded.predictions) + len(decoded.labels)
-        self.singles(rows + sum(columns.n for columns in decoded.columns))
+        self.singles(rows + sum(columns.n for columns in decoded.columns), topic)
         if decoded.unknown_fields:
             made.unknown_fields.labels(topic).inc(decoded.unknown_fields)
         if decoded.dropped_features:
@@ -96,12 +101,14 @@ class Telemetry:
         if decoded.invalid:
             made.client_invalid.inc(sum(decoded.invalid.values()))
 
-    def singles(self, rows: int) -> None:
+    def singles(self, rows: int, topic: str = "") -> None:
         """So many rows of a public topic were read."""
+        self.tally.add("rows", "ingest", topic, rows)
         self._made.rows_received.labels("ingest").inc(rows)
 
     def rejected(self, topic: str, reason: str) -> None:
         """One event, or one whole message, was refused and dead-lettered."""
+        self.tally.add("rejected", "ingest", topic)
         self._made.events_rejected.labels(topic, str(reason)).inc()
 
     def tombstone(self, topic: str) -> None:
@@ -136,28 +143,50 @@ class Telemetry:
         """The arrival reached in a partition."""
         self._made.arrival.labels(topic, str(partition)).set(arrival_ms / 1000)
 
+    def clock(self, stage: str, log: str, arrival_ms: int) -> None:
+        """The arrival clock of a partition ("topic/partition"), below which all is stepped."""
+        partition = log.rpartition("/")[2]
+        self._made.clock.labels(stage, partition).set(arrival_ms / 1000)
+
+    def pending_full(self, stage: str, entries: int, log: str) -> None:
+        """Entries that join dropped before their horizon, its shard being full."""
+        self.tally.add("pending_full", stage, log, entries)
+
+    def troubles(self, firing: Iterable[tuple[str, str]]) -> None:
+        """The pipeline alerts of this worker that fire now, as (stage, signal), and no others."""
+        now = Counter(firing)
+        for gone in self._troubles - now.keys():
+            self._made.pipeline_alerts.labels(*gone).set(0)
+        for stage_signal, n in now.items():
+            self._made.pipeline_alerts.labels(*stage_signal).set(n)
+        self._troubles = set(now)
+
     def gap(self, stage: str) -> None:
         """A message was dropped because its predecessor is missing."""
         self._made.gaps.labels(stage).inc()
 
-    def hole(self, stage: str, offsets: int) -> None:
+    def hole(self, stage: str, offsets: int, log: str = "") -> None:
         """So many offsets that a log no longer holds."""
+        self.tally.add("lost", stage, log, offsets)
         self._made.lost.labels(stage).inc(offsets)
 
-    def forced(self, stage: str, rows: int) -> None:
+    def forced(self, stage: str, rows: int, log: str = "") -> None:
         """Rows stepped before their order was certain, for want of memory."""
+        self.tally.add("forced", stage, log, rows)
         self._made.forced.labels(stage).inc(rows)
 
-    def restarted(self, stage: str, reason: str) -> None:
+    def restarted(self, stage: str, reason: str, log: str = "") -> None:
         """A partition starts again from its checkpoint; `reason` is one of a few words in code."""
+        self.tally.add("restarts", stage, log)
         self._made.restarts.labels(stage, reason).inc()
 
     def rebalanced(self) -> None:
         """Partitions were taken away."""
         self._made.rebalances.inc()
 
-    def config_mismatch(self) -> None:
+    def config_mismatch(self, stage: str = "", log: str = "") -> None:
         """A manifest's configuration differs from this worker's."""
+        self.tally.add("config_mismatch", stage, log)
         self._made.config_mismatches.inc()
 
     def audited(self, entries: int) -> None:
@@ -166,6 +195,7 @@ class Telemetry:
 
     def audit_failed(self) -> None:
         """The audit trail could not be written."""
+        self.tally.add("audit", "audit")
         self._made.audit_failures.inc()
 
     def alert(self, alert: Alert) -> None:
@@ -192,6 +222,7 @@ class Telemetry:
         made = self._made
         ended = [(made.lag, topic), (made.arrival, topic)]
         ended += [(made.checkpoint_bytes, stage), (made.checkpoint_timestamp, stage)]
+        ended += [(made.clock, stage)]
         for series, of in ended:
             with contextlib.suppress(KeyError):  # it never had one
                 series.remove(of, str(partition))
@@ -200,6 +231,9 @@ class Telemetry:
 
     def notified(self, destination: str, result: str) -> None:
         """A try to notify ended; `result` is one of `streams.series.RESULTS`."""
+        if result != "retried":
+            what: Trouble = "delivered" if result == "delivered" else "undelivered"
+            self.tally.add(what, "notify", destination)
         self._made.notifications.labels(destination, result).inc()
 
     def delivered(self, destination: str, seconds: float) -> None:

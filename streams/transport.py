@@ -31,15 +31,23 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from driftline.errors import DriftlineError
 from streams import raw_fetch
 from streams.pacing import Pacing
 
 MAX_BATCH_RECORDS = 4_000
-"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because what
-follows costs by the frame: each batch becomes one for every shard and subject in it."""
+"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because
+what follows costs by the frame: each batch becomes one for every shard and subject in it."""
 
 MAX_BATCH_BYTES = 2 << 20
 """Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+
+FETCH_WAIT_MS = 100
+"""How long the broker keeps a fetch while it has less than FETCH_BYTES. One fetch at a time is out,
+and what it does not ask for waits for it: an idle partition must not hold up a busy one."""
+
+FETCH_BYTES = 64 << 10
+"""Little that comes often costs more than the same at once."""
 
 PACED_AT_ONCE = 8
 """Batches of source partitions that go on before internal topics are looked at again."""
@@ -49,9 +57,18 @@ OPEN_TIMEOUT_S = 20.0
 
 OPEN_GIVE_UP_S = 50.0
 """No further try after this long: Faust takes a seek longer than its request timeout (90 s) for a
-stop, and never reads again. The worker ends before that, and its supervisor starts it anew."""
+stop, and never reads again. The worker begins anew before that, and waits for the broker."""
 
 ALIAS = "driftline"
+
+
+class SessionsNotOpenedError(DriftlineError):
+    """The broker was away for too long while partitions were assigned; a new process can wait."""
+
+    exit_code = 4
+
+    def __init__(self) -> None:
+        super().__init__("the sessions could not be opened in time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,12 @@ class BatchSchema(faust.Schema):
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Commits with metadata; a commit that the group refuses is no reason to die."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  Faust's 1,500 is no setting
+        consumer._fetch_min_bytes = FETCH_BYTES  # noqa: SLF001
+        return consumer
 
     async def committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
         """The group's (offset, metadata) for those partitions that have one."""
@@ -186,7 +209,7 @@ class Consumer(driver.Consumer):
             except (KafkaError, TimeoutError) as away:
                 error = away
             if self.loop.time() > give_up:
-                raise RuntimeError("the sessions could not be opened") from error
+                raise SessionsNotOpenedError from error
             self.log.warning("cannot open the sessions yet (%s); trying on", error)
             await asyncio.sleep(1.0)
 
@@ -264,10 +287,20 @@ class Consumer(driver.Consumer):
                     await self.rewind(tp, reader.next_fetch)
         return {tp: r for tp, r in records.items() if TP(tp.topic, tp.partition) not in dropped}
 
-    def _get_active_partitions(self) -> set[TP]:
-        """Those to fetch from: not those of which something waits; all, if all of them do."""
-        active: set[TP] = super()._get_active_partitions()
-        return active.difference(self._pacing.held) or active
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109  Faust's
+    ) -> Any:
+        """From partitions of which nothing waits; from all, if of all of them something does.
+
+        Not in `_get_active_partitions`: Faust pauses and resumes partitions in the very set which
+        that returns.
+        """
+        wanted = active_partitions
+        if wanted is not None:
+            wanted = wanted.difference(self._pacing.held) or wanted
+        return await super()._getmany(wanted, timeout)
 
     async def _deliver(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> float:
         """Slices of source partitions in order of arrival, of the others in turn.
@@ -314,7 +347,7 @@ class Consumer(driver.Consumer):
         """Source partitions of which nothing waits to go on, though their log has more."""
         return [
             tp
-            for tp in super()._get_active_partitions()
+            for tp in self._get_active_partitions()
             if self.stages.paced(tp.topic)
             and tp not in self._pacing.held
             and (reader := self.stages.reader(tp)) is not None

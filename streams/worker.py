@@ -9,10 +9,13 @@ import asyncio
 import gc
 import io
 import logging
+import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import faust
@@ -42,6 +45,7 @@ from streams.notify.destinations import load as load_destinations
 from streams.notify.picture import Pictures
 from streams.notify.rules import Destination
 from streams.provision import apply
+from streams.self_watch import SelfWatch
 from streams.session import Headers, Stage
 from streams.stages import Stages
 from streams.telemetry import Telemetry
@@ -55,6 +59,8 @@ QUEUED_BATCHES = 8
 
 MAX_REQUEST_BYTES = 16 << 20
 BROKER_WAIT_S = 600.0
+STOP_LIMIT_S = 9.5
+"""How long a clean stop may take: supervisors that send SIGKILL wait 10 s or longer."""
 
 
 @dataclass(slots=True)
@@ -76,6 +82,27 @@ class ProducerOutbox:
             topic, key, value, partition, None, list(headers)
         )
         return future
+
+
+class _FaustWorker(faust.Worker):
+    """Stops at the first signal; a second one, or a stop that hangs, ends the process at once.
+
+    What is not in a checkpoint then is read again, as after a kill -9.
+    """
+
+    def _schedule_shutdown(self, signal: Signals) -> None:
+        if self._signal_stop_time:
+            log.critical("a second signal: ending at once")
+            os._exit(128 + signal)
+        deadline = threading.Timer(STOP_LIMIT_S, _end_anyway)
+        deadline.daemon = True
+        deadline.start()
+        super()._schedule_shutdown(signal)
+
+
+def _end_anyway() -> None:
+    log.critical("could not stop within %.0f s: ending at once", STOP_LIMIT_S)
+    os._exit(1)
 
 
 class Worker:
@@ -108,6 +135,16 @@ class Worker:
             GivenUp(self.outbox, topics),
             pictures=Pictures(),
         )
+        self.watch = SelfWatch(
+            self.stages,
+            telemetry,
+            self.outbox,
+            bootstrap=bootstrap_servers(settings),
+            topic=topics.alerts,
+            timing=settings,
+            monotonic=time.monotonic,
+            wall_ms=_wall_ms,
+        )
         self.executor = executor(monitors, destinations)
         self.answers = CommandFeed(
             bootstrap_servers(settings), topics.commands, self.notifier.command
@@ -123,7 +160,7 @@ class Worker:
                 self.telemetry,
                 topics,
                 clock_from_records=settings.clock == "records",
-                now_ms=lambda: time.time_ns() // 1_000_000,
+                now_ms=_wall_ms,
                 end_of=self._end_of,
                 partitions_of=self._partitions_of,
             )
@@ -203,11 +240,13 @@ class Worker:
         self.health.beat()
         if not self.app.rebalancing:
             await self.stages.tick()
+            self.watch.tick()
 
     async def _before_shutdown(self, *_: Any, **__: Any) -> None:
         """A clean stop: everything stepped is in a checkpoint, so nothing is read again."""
         self.health.set_ready(False, "stopping")
         log.info("stopping: writing checkpoints")
+        await self.watch.stop()
         await self.answers.stop()
         await self.execute.stop()
         await self.notifier.stop()
@@ -234,7 +273,7 @@ class Worker:
 
     def run(self) -> int:
         """Runs until a signal or a fatal error; returns the exit code."""
-        faust_worker = faust.Worker(
+        faust_worker = _FaustWorker(
             self.app,
             override_logging=False,
             redirect_stdouts=False,
@@ -244,7 +283,10 @@ class Worker:
         self.stages.fatal = self._fatal
         try:
             faust_worker.execute_from_commandline()
-        except SystemExit as end:
+        except SystemExit as end:  # the library makes one of every error
+            reason = faust_worker.crash_reason
+            if isinstance(reason, transport.SessionsNotOpenedError):
+                raise reason from end
             return int(end.code or 0)
         except DriftlineError as error:
             log.critical("%s", error)
@@ -340,6 +382,10 @@ def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServ
 def state_folder(settings: WorkerSettings, stage: str) -> Path | None:
     """Where a stage keeps its partitions' state on disk; None: nowhere."""
     return None if settings.state_dir is None else settings.state_dir / settings.group / stage
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def bootstrap_servers(settings: WorkerSettings) -> list[str]:

@@ -65,6 +65,7 @@ def _frame(kind: str, rows: list[Row]) -> Frame:
     if kind == "outcome":
         arrivals = [r.body["prediction_arrival"] for r in rows]
         columns["prediction_arrival"] = _ints(arrivals)
+        columns["previous_arrival"] = _ints([r.body.get("previous_arrival", 0) for r in rows])
     for name in dict.fromkeys(n for r in rows for n in r.body.get("features", {})):
         columns |= _feature(name, [r.body.get("features", {}).get(name) for r in rows])
     return Frame(str(SUBJECT), kind, len(rows), columns)

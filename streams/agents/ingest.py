@@ -127,7 +127,7 @@ class Ingest(Stage):
         builder = RowBuilder(rank, batch.tp.partition, self.destinations)
         records = batch.records
         read = self._singles.read(self._timed(session.core, batch, rank))
-        self.telemetry.singles(read.rows)
+        self.telemetry.singles(read.rows, batch.tp.topic)
         dead = [
             (records[at], rejects)
             for at in read.odd

@@ -17,7 +17,7 @@ from streams.pending_disk import DiskError
 from streams.pipeline import JoinShard
 from streams.rocks_pending import MAX_CHANGED, RocksPending
 from streams.rows import model_partition
-from streams.session import RestartNeededError, Session
+from streams.session import RestartNeededError, Session, log_name
 from streams.transport import Batch
 
 
@@ -73,6 +73,7 @@ class Join(Stateful):
         out: dict[int, list[Frame]] = {}
         try:
             for frame in session.core.run(self.messages(session, batch)):
+                self._count_full(session, frame)
                 model = frame.subject.partition("@")[0]
                 out.setdefault(model_partition(model, self.destinations), []).append(frame)
         except DiskError as error:
@@ -81,6 +82,14 @@ class Join(Stateful):
         self.count_forced(session)
         for destination in sorted(out):
             await self.emit(session, destination, out[destination])
+
+    def _count_full(self, session: Session, frame: Frame) -> None:
+        """Entries dropped for want of room: join's counts say so, and the watch must know."""
+        if frame.kind != "count":
+            return
+        for name, n in zip(frame.columns["name"].texts(), frame.ints("value"), strict=True):
+            if name == "pending_full":
+                self.telemetry.pending_full(self.name, int(n), log_name(session.tp))
 
     # -- the disk --------------------------------------------------------------------------------
 

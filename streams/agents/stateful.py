@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
+from detectors.clock import ArrivalClock
 from detectors.frame import Array, Frame
 from driftline.errors import CheckpointError
 from streams.channel import Receiver, Sender
@@ -23,6 +24,10 @@ from streams.telemetry import Telemetry
 from streams.transport import Batch
 
 log = logging.getLogger(__name__)
+
+FIRST_CHECKPOINT_S = 4.0
+"""The first checkpoint of a session comes after half of it to all of it; each pause is then twice
+the one before, up to the checkpoint interval."""
 
 _SUBJECT = "subject:"
 _PROFILE = "profile:"
@@ -101,18 +106,34 @@ class Stateful(Stage):
         sender = None
         if self.destinations:
             sender = Sender(log_name(tp), start, self.destinations, topic_id)
+        # The first one soon, so that /metrics and lag tools have figures; then less and less often.
         # Subjects staggered: partitions do not write their checkpoints in the same second.
-        first = self._monotonic() + self._interval_s * (1 + tp.partition / self.inputs) / 2
-        return Session(tp, position, core=core, sender=sender, saved_at=first, topic_id=topic_id)
+        first_s = min(FIRST_CHECKPOINT_S, self._interval_s) * (1 + tp.partition / self.inputs) / 2
+        return Session(
+            tp,
+            position,
+            core=core,
+            sender=sender,
+            saved_at=self._monotonic() + first_s,
+            pause_s=first_s,
+            topic_id=topic_id,
+        )
 
     def _resume(self, tp: TP, topic_id: str, manifest: Manifest, pieces: Pieces) -> Session:
         self._must_have_as_many(tp, manifest.partitions)
         saved = msgspec.msgpack.decode(pieces[STATE])
         _add_subjects(saved["core"], pieces)
         in_force = self.monitors.decode(pieces[CONFIG])
-        core = self.loaded(saved["core"], in_force, tp.partition, manifest)
+        try:
+            core = self.loaded(saved["core"], in_force, tp.partition, manifest)
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{log_name(tp)}: the state in its checkpoint cannot be read ({error!r}). Run the "
+                "Driftline version that wrote it; or, to build the state anew, delete the "
+                "driftline- topics and use a new consumer group."
+            ) from error
         if in_force != self.monitors:
-            self.telemetry.config_mismatch()
+            self.telemetry.config_mismatch(self.name, log_name(tp))
         position = manifest.position
         if topic_id and manifest.input and topic_id != manifest.input:
             log.warning(
@@ -175,11 +196,16 @@ class Stateful(Stage):
             yield record.offset, message
             session.receiver.applied(message.header)
 
+    def clock(self, session: Session) -> ArrivalClock:
+        """The clock that releases its rows."""
+        clock: ArrivalClock = session.core.clock
+        return clock
+
     def count_forced(self, session: Session) -> None:
         """Rows that the sequencer had to step before their order was certain, since last asked."""
         forced = session.core.sequencer.forced
         if forced > session.forced:
-            self.telemetry.forced(self.name, forced - session.forced)
+            self.telemetry.forced(self.name, forced - session.forced, log_name(session.tp))
             session.forced = forced
 
     # -- what it keeps -------------------------------------------------------------------------
@@ -207,7 +233,8 @@ class Stateful(Stage):
                 raise RestartNeededError("checkpoint", str(error)) from error
         await self.after_manifest(session)
         session.saved = position
-        session.saved_at = self._monotonic() + self._interval_s
+        session.pause_s = min(2 * session.pause_s, self._interval_s)
+        session.saved_at = self._monotonic() + session.pause_s
         self.commit(session.tp, position, "checkpoint")
         if core.monitors != self.monitors:  # a changed file applies right after a checkpoint
             core.configure(self.monitors)

@@ -21,7 +21,10 @@ from streams.cli import (
     commands,
     deadletters,
     demo,
+    doctor,
     emit,
+    evidence,
+    export,
     health,
     notify,
     reference,
@@ -84,8 +87,11 @@ app.command("up")(cluster.up)
 app.command("worker")(cluster.worker)
 app.command("replay")(replay.replay)
 app.command("emit")(emit.emit)
+app.command("evidence")(evidence.evidence)
+app.command("export")(export.export)
 app.command("dlq")(deadletters.dlq)
 app.command("health")(health.health)
+app.command("doctor")(doctor.doctor)
 app.command("state")(states.state)
 app.command("check")(check.check)
 app.command("schema")(schemas.schema)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -99,6 +101,7 @@ def worker(
 
     bootstrap(broker)
     run(
+        again=True,
         broker=broker,
         topic_prefix=topic_prefix,
         monitors=config,
@@ -156,11 +159,23 @@ def up(
         run(**given)
 
 
-def run(**given: Any) -> None:  # Any: settings of every type
-    """Runs a worker with these settings until it is stopped; exits with its code if not 0."""
+def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every type
+    """Runs a worker with these settings until it is stopped; exits with its code if not 0.
+
+    `again`: where the broker was away for so long that Faust would not read on, the process begins
+    anew in its own place, and then waits for the broker as at any start.
+    """
+    from streams.transport import SessionsNotOpenedError
     from streams.worker import run_worker
 
-    code = run_worker(settings(**given))
+    try:
+        code = run_worker(settings(**given))
+    except SessionsNotOpenedError:
+        if not again:
+            raise
+        typer.echo("driftline: the broker was away for too long; beginning anew", err=True)
+        sys.stderr.flush()
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  this very command
     if code:
         raise typer.Exit(code)
 

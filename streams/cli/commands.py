@@ -76,7 +76,7 @@ def silence(
     """Sends nothing about an alert, or about a model version, until then."""
     end = _until(until)
     if "@" in alert_or_subject:
-        _send("silence", why, who, broker, topic_prefix, subject=alert_or_subject, until=end)
+        tell("silence", why, who, broker, topic_prefix, subject=alert_or_subject, until=end)
     else:
         _about_alert("silence", alert_or_subject, why, who, broker, topic_prefix, until=end)
 
@@ -90,7 +90,7 @@ def unsilence(
 ) -> None:
     """Ends a silence before its time."""
     if "@" in alert_or_subject:
-        _send("unsilence", why, who, broker, topic_prefix, subject=alert_or_subject)
+        tell("unsilence", why, who, broker, topic_prefix, subject=alert_or_subject)
     else:
         _about_alert("unsilence", alert_or_subject, why, who, broker, topic_prefix)
 
@@ -103,7 +103,7 @@ def rebase(
     topic_prefix: PrefixOption = None,
 ) -> None:
     """Takes what comes next as the new normal: a new reference is learned, open drift closes."""
-    _send("rebase", why, who, broker, topic_prefix, subject=subject)
+    tell("rebase", why, who, broker, topic_prefix, subject=subject)
 
 
 def actions(
@@ -178,7 +178,7 @@ def _about_alert(
     until: str | None = None,
 ) -> None:
     alert = _the_alert(start, broker, topic_prefix)
-    _send(
+    tell(
         command, why, who, broker, topic_prefix,
         fingerprint=alert.fingerprint, subject=f"{alert.model}@{alert.version}", until=until,
     )  # fmt: skip
@@ -199,7 +199,7 @@ def _about_action(
         raise UsageError(f"{start}: {len(found)} actions begin so; `driftline actions` lists them")
     if found[0].status != "waiting":
         raise UsageError(f"action {found[0].id} is {found[0].status}, it does not wait")
-    _send(
+    tell(
         command, why, who, broker, topic_prefix, subject=found[0].subject, action=found[0].id
     )  # fmt: skip
 
@@ -243,7 +243,7 @@ def _latest_actions(broker: str | None, topic_prefix: str | None) -> list[Action
     return sorted(latest.values(), key=lambda action: (action.at, action.id))
 
 
-def _send(
+def tell(
     command: CommandName,
     why: str,
     who: str | None,
@@ -255,6 +255,7 @@ def _send(
     action: str | None = None,
     until: str | None = None,
 ) -> None:
+    """Puts a command on its topic; returns when the broker has it. Raises: BrokerUnreachable."""
     import time
 
     from confluent_kafka import Producer

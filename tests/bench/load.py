@@ -42,6 +42,8 @@ class Shape:
     """Event time between two predictions."""
     dated: bool = True
     """Whether events say their time; else it is that of their record."""
+    named: bool = False
+    """Whether labels name their model; one that does not is kept for models with any horizon."""
 
     @property
     def names(self) -> list[str]:
@@ -98,8 +100,13 @@ def single(shape: Shape, n: int, first: int = 0) -> list[Record]:
         out.append(prediction_record(event, dated=shape.dated))
         waiting.append(event)
         if len(waiting) > LAG:
-            out.append(label_record(waiting.pop(0), now, dated=shape.dated))
-    return out + [label_record(event, now, dated=shape.dated) for event in waiting]
+            out.append(_label_of(waiting.pop(0), now, shape))
+    return out + [_label_of(event, now, shape) for event in waiting]
+
+
+def _label_of(event: Event, now: int, shape: Shape) -> Record:
+    model = event.prediction["model"] if shape.named else ""
+    return label_record(event, now, dated=shape.dated, model=model)
 
 
 def prediction_record(event: Event, *, dated: bool = True) -> Record:
@@ -109,9 +116,11 @@ def prediction_record(event: Event, *, dated: bool = True) -> Record:
     return Record(PREDICTIONS, body["prediction_id"].encode(), value, ts, 1)
 
 
-def label_record(event: Event, ts: int = 0, *, dated: bool = True) -> Record:
+def label_record(event: Event, ts: int = 0, *, dated: bool = True, model: str = "") -> Record:
     """A label, known at `ts`, as a message of its own."""
     body = {"prediction_id": event.prediction["prediction_id"], "label": event.label}
+    if model:
+        body["model"] = model
     value = orjson.dumps({**body, "ts": ts} if dated else body)
     return Record(LABELS, body["prediction_id"].encode(), value, ts, 1)
 

@@ -16,14 +16,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import orjson
 
+from detectors.frame import Frame
 from driftline.codec import decode
 from streams.channel import Header
 from streams.frames import Message
 from streams.monitors import Monitors
 from streams.pipeline import DetectShard, JoinShard
 from streams.rows import RowBuilder
+from streams.singles import Records, Singles
 from tests.bench import load, setting
 from tests.bench.job import Job
 from tests.bench.load import LABELS, PREDICTIONS, Record
@@ -60,7 +63,7 @@ class Limit:
     """Driftline's steps in one process: one source partition a topic, one shard, one partition."""
 
     def __init__(self, monitors: Monitors) -> None:
-        self._builders = [RowBuilder(rank, 0, 1) for rank in (PREDICTIONS, LABELS)]
+        self._singles = Singles()
         self._offsets = [0, 0]
         self._join = JoinShard(monitors)
         self.detect = DetectShard(monitors)
@@ -68,37 +71,48 @@ class Limit:
 
     def take(self, records: Sequence[Record]) -> None:
         """The records in order, each topic's in one step, then what join may release."""
-        for rank in (PREDICTIONS, LABELS):
-            builder = self._builders[rank]
-            for record in records:
-                if record.topic != rank:
-                    continue
-                rejects = builder.add(
-                    decode(record.value), offset=self._offsets[rank], arrival=record.ts
-                )
-                assert not rejects, rejects
-                self._offsets[rank] += 1
-            frames = builder.frames().get(0, [])
-            reached = dict.fromkeys(SOURCES, records[-1].ts)
-            topics = {name.partition("/")[0]: 1 for name in SOURCES}
-            self._step(Message(Header(SOURCES[rank], 0, 0), reached, topics, frames))
+        reached = dict.fromkeys(SOURCES, records[-1].ts)
+        topics = {name.partition("/")[0]: 1 for name in SOURCES}
+        self._step(
+            [
+                Message(Header(SOURCES[rank], 0, 0), reached, topics, frames)
+                for rank in (PREDICTIONS, LABELS)
+                if (frames := self._read(rank, [r for r in records if r.topic == rank]))
+            ]
+        )
+
+    def _read(self, rank: int, records: Sequence[Record]) -> list[Frame]:
+        """The frames of one topic's records."""
+        arrivals = np.array([record.ts for record in records], np.int64)
+        offsets = self._offsets[rank] + np.arange(len(records))
+        self._offsets[rank] += len(records)
+        values = [record.value for record in records]
+        read = self._singles.read(Records(rank, 0, values, offsets, arrivals, arrivals))
+        builder = RowBuilder(rank, 0, 1)
+        for at in read.odd:
+            decoded, arrival = decode(values[at]), int(arrivals[at])
+            rejects = builder.add(decoded, offset=int(offsets[at]), arrival=arrival)
+            assert not rejects, rejects
+        for frame in read.frames:
+            builder.add_frame(frame)
+        return builder.frames().get(0, [])
 
     def end(self, ts: int) -> None:
         """Time has come to `ts`: everything that was held goes through."""
         while True:
-            self._step(Message(Header(SOURCES[0], 0, 0), dict.fromkeys(SOURCES, ts)))
+            self._step([Message(Header(SOURCES[0], 0, 0), dict.fromkeys(SOURCES, ts))])
             if self._join.passed is not None and self._join.passed >= ts:
                 return
 
-    def _step(self, message: Message) -> None:
-        frames = self._join.step(message)
+    def _step(self, messages: Sequence[Message]) -> None:
+        frames = self._join.run(enumerate(messages, self._steps))
         for frame in frames:
-            frame.cause = self._steps
+            del frame.columns["cause"]
         header = Header("rows/0", self._steps, self._steps + 1)
         self._steps += 1
         passed = self._join.passed
         arrivals = {} if passed is None else {"rows/0": passed}
-        self.detect.step(Message(header, arrivals, {"rows": 1}, frames))
+        self.detect.run([Message(header, arrivals, {"rows": 1}, frames)])
 
     @property
     def joined(self) -> int:

@@ -29,7 +29,7 @@ from tests.bench.feed import Feed
 from tests.bench.load import Record, Shape
 from tests.bench.measure import MIB, Usage
 
-SHAPE = Shape(step_ms=1)
+SHAPE = Shape(step_ms=1, named=True)
 HORIZON_S = 300
 MONITOR = f"labels: {{horizon: {HORIZON_S}s}}\nwindows: {{size: 60s, lateness: 10s}}\n"
 PART = 20_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import version
 
+import aiokafka
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -93,3 +94,19 @@ def test_the_fetcher_puts_its_results_where_raw_records_are_switched_on():
     results = raw_fetch.RawResults()
     results["tp"] = error = fetcher.FetchError(error=KeyError(), backoff=0)
     assert results["tp"] is error
+
+
+def test_a_fetch_waits_as_long_as_we_say(monkeypatch):
+    made = aiokafka.AIOKafkaConsumer.__new__(aiokafka.AIOKafkaConsumer)
+    monkeypatch.setattr(
+        driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda _self, _transport: made
+    )
+    thread = transport.ConsumerThread.__new__(transport.ConsumerThread)
+    assert thread._create_worker_consumer(None) is made
+    starts = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    for name, value in (
+        ("_fetch_max_wait_ms", transport.FETCH_WAIT_MS),
+        ("_fetch_min_bytes", transport.FETCH_BYTES),
+    ):
+        assert getattr(made, name) == value
+        assert f"{name.removeprefix('_')}=self.{name}" in starts

@@ -76,7 +76,9 @@ def main(signals: int = 100, n: int = 1_000_000) -> int:
     for name in broken:
         print(f"BROKEN: {name}: more false alarms than the bound allows")
     if not broken:
-        print(f"\nThe bound, {1e6 / n:.2g} per million, holds in each of the cases it is proved for.")
+        print(
+            f"\nThe bound, {1e6 / n:.2g} per million, holds in each of the cases it is proved for."
+        )
     return 1 if broken else 0
 
 

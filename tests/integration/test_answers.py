@@ -15,9 +15,11 @@ from driftline.alerts import Alert, decode_alert
 from streams.brokers import Broker
 from streams.cli.app import app
 from streams.frames import unpack
+from streams.notify.ledger import decode
 from streams.topics import Topics
 from tests.integration.live import Reader, Workers, feed
-from tests.integration.test_notifier import listening, wait
+from tests.integration.test_notifier import listening, publish, wait
+from tests.notifying import make_alert
 from tests.receiver import KEY, SECRET, Receiver, verified
 from tests.stream import make_stream
 
@@ -36,14 +38,16 @@ remediation:
 DESTINATIONS = """
 destinations:
   - {name: deploys, kind: webhook, url: URL, secret_env: HOOK_SECRET, match: {model: none}}
+  - {name: journal, kind: log}
 """
 
 
-def say(broker: Broker, topics: Topics, *words: str) -> None:
-    """A command as an operator types it."""
+def say(broker: Broker, topics: Topics, *words: str) -> str:
+    """A command as an operator types it; returns what it printed."""
     options = ["--broker", broker.bootstrap, "--topic-prefix", topics.prefix]
     result = CliRunner().invoke(app, [*words, *options])
     assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def alerts_of(records: list[Message]) -> list[Alert]:
@@ -84,6 +88,8 @@ def test_answers_reach_the_monitors_and_an_approved_rollback_fires_once_in_spite
         settings = {"DRIFTLINE_DESTINATIONS": str(path)}
         workers = Workers(broker.bootstrap, topics, tmp_path, folder, settings)
         alerts, actions = (Reader(broker.bootstrap, t) for t in (topics.alerts, topics.actions))
+        commands = Reader(broker.bootstrap, topics.commands)
+        ledger = Reader(broker.bootstrap, topics.notifications)
         dead, rows = (Reader(broker.bootstrap, t) for t in (topics.deadletters, topics.rows))
         try:
             first = workers.start()
@@ -96,6 +102,10 @@ def test_answers_reach_the_monitors_and_an_approved_rollback_fires_once_in_spite
             assert alerts.until(lambda rs: len(rs) > 0, timeout=20)
             waiting = next(a for a in actions_of(actions.records) if a.status == "waiting")
             would = next(a for a in actions_of(actions.records) if a.status == "would_run")
+            said = say(
+                broker, topics, "evidence", would.fingerprint or "", "--json", "--who", "eve"
+            )
+            assert orjson.loads(said)["matched"] > 20
             producer = Producer({"bootstrap.servers": broker.bootstrap})
             for junk in (b"\xff", b'{"id":"1"}', orjson.dumps({"id": "1" * 100_000})):
                 producer.produce(topics.commands, junk)
@@ -109,6 +119,8 @@ def test_answers_reach_the_monitors_and_an_approved_rollback_fires_once_in_spite
             wait(lambda: len(receiver.seen) == 2, workers.logs, seconds=20)
             workers.kill(first)
             say(broker, topics, "alerts", "rebase", waiting.subject, "--why", "campaign")
+            say(broker, topics, "alerts", "silence", "fraud@v1", "--until", "4h")
+            publish(broker, topics, make_alert())
             workers.start()
 
             assert rows.until(lambda rs: commands_in(rs) >= 3, timeout=60), workers.logs()
@@ -122,8 +134,15 @@ def test_answers_reach_the_monitors_and_an_approved_rollback_fires_once_in_spite
             alerts.until(
                 lambda rs: sum(a.reason == "expired" for a in alerts_of(rs)) >= 2, timeout=20
             )
+            assert ledger.until(
+                lambda rs: any(decode(r.value()).result == "silenced" for r in rs), timeout=20
+            )
+            assert commands.until(
+                lambda rs: any(b"evidence read: " in r.value() and b"eve" in r.value() for r in rs),
+                timeout=20,
+            )
         finally:
-            for reader in (alerts, actions, dead, rows):
+            for reader in (alerts, actions, dead, rows, commands, ledger):
                 reader.close()
             for process in list(workers.running):
                 workers.kill(process)
@@ -132,7 +151,7 @@ def test_answers_reach_the_monitors_and_an_approved_rollback_fires_once_in_spite
         assert all(verified(*seen, [KEY]) == [True] for seen in receiver.seen)
         assert {body["status"] for body in receiver.json()} == {"due"}
     reasons = {dict(r.headers())["reason"] for r in dead.records}
-    assert reasons == {b"bad_command", b"not_utf8"} or reasons == {b"bad_command", b"not_json"}
+    assert reasons in ({b"bad_command", b"not_utf8"}, {b"bad_command", b"not_json"})
     told = {a.fingerprint: a.summary for a in alerts_of(alerts.records) if a.reason == "expired"}
     assert told[would.fingerprint or ""].endswith(": known")
     assert told[waiting.fingerprint or ""].endswith(": campaign")

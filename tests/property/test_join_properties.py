@@ -73,6 +73,29 @@ def test_a_restart_after_any_step_changes_nothing(
     assert restarted.counts == undisturbed.counts
 
 
+def test_after_a_restart_a_label_that_waits_no_more_is_a_duplicate_when_said_again() -> None:
+    rows: list[Row] = [
+        Label(model="churn", arrival=4, offset=1),  # waits until 20
+        Prediction(subject="churn@1", arrival=18, offset=2),
+        Label(model="churn", arrival=26, ts=4, offset=3),
+    ]
+    undisturbed = Run(rows, [2], 1_000, restart=False)
+    assert Run(rows, [2], 1_000, restart=True).counts == undisturbed.counts
+    assert undisturbed.counts["churn@1", "label_duplicates"] == 1
+
+
+def test_after_a_restart_labels_of_an_id_under_two_versions_are_still_known() -> None:
+    rows: list[Row] = [
+        Prediction(subject="fraud@1", arrival=0, offset=1),
+        Prediction(subject="fraud@2", arrival=0, offset=2),
+        Label(arrival=1, offset=3),
+        Label(arrival=2, ts=1, offset=4),
+    ]
+    restarted = Run(rows, [3], 1_000, restart=True)
+    assert restarted.counts["fraud@1", "label_duplicates"] == 1
+    assert restarted.counts["fraud@2", "label_duplicates"] == 1
+
+
 @given(cut_rows())
 def test_nothing_stays_when_every_horizon_is_over(drawn: tuple[list[Row], list[int]]) -> None:
     rows, cuts = drawn

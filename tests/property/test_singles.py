@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detectors.frame import Frame
@@ -72,8 +73,6 @@ def values(draw: st.DrawFn) -> bytes | None:
     try:
         return orjson.dumps(body)
     except TypeError:  # orjson has no integers beyond 64 bits; JSON has
-        import json
-
         return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -173,3 +172,61 @@ def test_a_model_whose_events_keep_differing_is_given_up_and_still_read(
         got, _, rows = fast(singles, records, 0)
         assert rows == (2 if i < 2 else 0)
         assert seen(got) == seen(slow(records, 0)[0])
+
+
+BATCH = {"model": "fraud", "version": "1", "columns": {
+    "prediction_id": ["p0", "p1", "p2"], "ts": [T, T + 1, T + 2],
+    "prediction": ["yes", "no", "yes"],
+    "features": {"amount": [1.5, 2, None], "age": [1, 2, 3.5], "land": ["DE", "FR", "DE"]},
+}}  # fmt: skip
+TRUTH = {"model": "fraud", "columns": {
+    "prediction_id": ["p0", "p1", "p2"], "ts": [T, T + 1, T + 2], "label": ["yes", 1, True],
+}}  # fmt: skip
+SHARED = ["model", "version", "ts", "source", "arrival", "surprise", "client_dropped", "label"]
+
+
+def column(name: str) -> st.SearchStrategy[Any]:
+    """Three values of a field, seldom two; of an object, columns by name."""
+    if name in {"features", "scores", "segments", "attributions"}:
+        cells = {"features": CELLS, "scores": st.sampled_from([0.5, 0, None, 1.5])}
+        of = cells.get(name, st.none() | st.sampled_from(["x", 0.5, 1]))
+        return st.dictionaries(NAMES, st.lists(of, min_size=3, max_size=3), max_size=3)
+    return st.lists(BODIES[name], min_size=3, max_size=3) | st.just([1, 2])
+
+
+@st.composite
+def columnar(draw: st.DrawFn) -> bytes:
+    """A batch of predictions or labels with one or two of its fields changed or taken out."""
+    body: dict[str, Any] = dict(draw(st.sampled_from([BATCH, BATCH, TRUTH])))
+    for name in draw(st.lists(st.sampled_from(SHARED), max_size=1)):
+        body[name] = draw(BODIES[name])
+    columns = dict(body["columns"])
+    for name in draw(st.lists(st.sampled_from(sorted({*BODIES} - {"version"})), max_size=2)):
+        columns[name] = draw(column(name))
+        if draw(st.booleans()):
+            columns.pop(name)
+    body["columns"] = columns
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(columnar() | values(), max_size=6), max_size=3), st.integers(0, 1))
+@example([[orjson.dumps(BATCH), orjson.dumps(TRUTH)] * 2], 0)
+@example([[orjson.dumps(BATCH), orjson.dumps(TRUTH | {"source": "form"})] * 2], 1)
+def test_columnar_batches_made_at_once_are_those_the_codec_makes(
+    batches: list[list[bytes | None]], rank: int
+):
+    singles = Singles()
+    for batch in batches:
+        expected, expected_rejects = slow(batch, rank)
+        got, rejects, _ = fast(singles, batch, rank)
+        assert repr(seen(got)) == repr(seen(expected))
+        assert sorted(map(repr, rejects)) == sorted(map(repr, expected_rejects))
+
+
+def test_usual_batches_take_the_short_way_on_either_topic():
+    records = [orjson.dumps(BATCH), orjson.dumps(TRUTH)] * 5
+    assert fast(Singles(), records, 0)[2] == fast(Singles(), records, 1)[2] == 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from itertools import pairwise
 
 from detectors.reference_builder import build
 from detectors.spec import MonitorSpec
@@ -79,3 +80,14 @@ def test_a_real_drop_is_told_by_labels_of_equal_age():
     found = alerts(whole(36))
     assert any(name.startswith("srbinary_age_") for _, _, name in found)
     assert {signal for _, signal, _ in found} == {"error"}
+
+
+def test_any_cut_and_any_restart_tells_the_same():
+    rng, rows = random.Random(1), stream(36)
+    run = Run(SPEC, matured())
+    edges = sorted({0, len(rows), *(rng.randrange(len(rows)) for _ in range(3))})
+    for begin, end in pairwise(edges):
+        clock = rows[end].arrival if end < len(rows) else rows[-1].arrival + 1
+        run.step(rows[begin:end], clock).restart()
+    assert any(each.signal == "error" for each in run.findings)
+    assert run.result() == whole(36).result()

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-
+import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from driftline.alerts import Command, decode_command, encode
 from driftline.errors import ContractError, DeliveryError
 from streams.agents.commands import Commands
+from streams.agents.ingest import Ingest
 from streams.frames import unpack
 from streams.monitors import Monitors
 from streams.notify.policy import NotifyState
@@ -103,7 +104,7 @@ async def ingested(values: list[bytes], *, from_records: bool) -> tuple[Topics, 
     return topics, sent
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values=st.lists(COMMANDS, max_size=8), from_records=st.booleans())
 def test_hostile_commands_crash_neither_ingest_nor_join_nor_detect(
     values: list[bytes], from_records: bool
@@ -124,6 +125,17 @@ def test_hostile_commands_crash_neither_ingest_nor_join_nor_detect(
     assert len(detect.counts) <= 3, "a subject is a name, or the command is refused"
 
 
+@pytest.mark.parametrize("from_records", [True, False])
+def test_the_clock_waits_for_the_commands_only_where_brokers_tell_the_time(from_records: bool):
+    topics, sent = asyncio.run(ingested([encode(taken())], from_records=from_records))
+    (message,) = [unpack(value) for topic, value in sent.records if topic == topics.rows][:1]
+    assert message.arrivals == ({} if from_records else {f"{topics.commands}/0": 1_000})
+    given = {"clock_from_records": from_records, "now_ms": int, "end_of": id}
+    ingest = Ingest(sent, Telemetry(), topics, partitions_of=lambda _: 3, **given)
+    assert (topics.commands in ingest.sources()) is not from_records
+    assert topics.commands not in ingest.topics
+
+
 def readable(value: bytes) -> Command | None:
     try:
         return decode_command(value)
@@ -131,7 +143,7 @@ def readable(value: bytes) -> Command | None:
         return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values=st.lists(COMMANDS, max_size=8))
 def test_hostile_commands_crash_no_notifier_and_only_silences_keep_it_silent(values: list[bytes]):
     state = NotifyState([Destination(Scripted("chat"), repeat_s=60.0)])

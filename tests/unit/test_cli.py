@@ -205,3 +205,28 @@ def test_replay_prints_tables_for_people(tmp_path: Path):
     assert "m@1" in result.stdout
     assert "accuracy" in result.stdout
     assert "no alerts" in result.stdout
+
+
+AGAIN = """
+import os, streams.worker
+from streams.transport import SessionsNotOpenedError
+
+def run_worker(settings):
+    print(os.getpid(), settings.broker, flush=True)
+    if os.environ.setdefault("TURN", "first") == "first":
+        os.environ["TURN"] = "second"
+        raise SessionsNotOpenedError
+    return 0
+
+streams.worker.run_worker = run_worker
+from streams.cli.app import main
+main()
+"""
+
+
+def test_a_worker_whose_broker_was_away_for_too_long_begins_anew_in_its_own_process():
+    command = [sys.executable, "-c", AGAIN, "worker", "--broker", "127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == second  # process and settings
+    assert "beginning anew" in done.stderr

@@ -165,6 +165,7 @@ def test_nothing_is_carried_out_before_the_end_of_the_topic_is_read(read: int):
         records = [record(msgspec.json.encode(a), i) for i, a in enumerate(log.actions[:read])]
         await stage.step(session, Batch(tp, records, 0, read, 0))
         await stage.idle(session)
+        await asyncio.sleep(0.05)
         await stage.stop()
 
     asyncio.run(go())

@@ -47,14 +47,19 @@ def golden_message() -> Message:
     )
 
 
-# As version 1, but for the number, and with the topic's id in the header.
+# With the topic's id in the header, which first readers of version 1 pass over.
+GOLDEN_ID = GOLDEN_V1.replace(
+    bytes.fromhex("85a17601a668656164657283"), bytes.fromhex("85a17601a668656164657284")
+).replace(b"\xa2to\x09", b"\xa2to\x09\xa2id\xb6AaINPxn1fhC29x2jltqthQ")
+
+# Written for a while: the same, but for the number.
 GOLDEN_V2 = GOLDEN_V1.replace(
     bytes.fromhex("85a17601a668656164657283"), bytes.fromhex("85a17602a668656164657284")
 ).replace(b"\xa2to\x09", b"\xa2to\x09\xa2id\xb6AaINPxn1fhC29x2jltqthQ")
 
 
-def test_version_2_is_written_as_these_bytes() -> None:
-    assert pack(golden_message()).hex() == GOLDEN_V2.hex()
+def test_version_1_with_an_id_is_written_as_these_bytes() -> None:
+    assert pack(golden_message()).hex() == GOLDEN_ID.hex()
 
 
 def test_version_2_is_read_from_these_bytes() -> None:

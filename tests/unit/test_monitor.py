@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detectors import engine
 from detectors.frame import Column, Frame, text_column
@@ -100,8 +102,56 @@ def test_waiting_outcomes_are_bounded():
     row = prediction(0, prediction=1)
     labels = [outcome(row, 1, START_MS + i) for i in range(500)]
     run = Run(MonitorSpec(model="m", warmup=2)).step([row, *labels], START_MS + 1_000)
-    assert run.state.learning.waiting == 16
-    assert run.state.counters["outcomes_over_cap"] == 484
+    waiting = run.state.learning.waiting
+    assert waiting <= 16
+    assert run.state.counters["outcomes_over_cap"] == 500 - waiting
+
+
+@given(rng=st.randoms(use_true_random=False), n=st.integers(0, 300), cut=st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_counts_are_exact_for_the_outcomes_that_were_not_left_out_however_revised(rng, n, cut):
+    """No prediction leaves a doubt until the fifth on time; late ones do not count as such."""
+    said = [(rng.randrange(40), rng.randrange(2)) for _ in range(n)]
+    spec = MonitorSpec(model="m", warmup=5)
+    late = [prediction(i, prediction=i % 2) for i in range(40)]
+    for row in late:
+        row.arrival = START_MS + 4 * 3_600_000
+    decides = START_MS + 5 * 3_600_000 + 150 * 10
+    usual = [
+        Row("prediction", f"u{i}", decides, decides, {"prediction": i % 2}, offset=i)
+        for i in range(5)
+    ]
+    rows, last = [*late, *usual], {}
+    for at, (i, label) in enumerate(said):
+        arrival = START_MS + 5 * 3_600_000 + at // 2 * 20
+        told = outcome(late[i], label, arrival)
+        told.offset = at
+        if i in last:
+            told.body |= {"previous": last[i][0], "previous_arrival": last[i][1]}
+        last[i] = (label, arrival)
+        rows.append(told)
+    rows.sort(key=lambda row: row.key)
+    at = int(cut * len(rows))
+    whole, parts = Run(spec), Run(spec)
+    end = START_MS + 20 * 3_600_000
+    whole.step(rows, end)
+    parts.step(rows[:at], rows[at].arrival if at < len(rows) else end)
+    parts.restart().step(rows[at:], end)
+    assert parts.result() == whole.result()
+    state = whole.state
+    kept = {
+        i: label
+        for i, (label, arrival) in last.items()
+        if arrival > decides or _is_kept(state.thinning, late[i])
+    }
+    right = sum(late[i].body["prediction"] == label for i, label in kept.items())
+    values = state.values()
+    assert (0 if state.total is None else state.total.n) == len(kept)
+    assert not kept or values["accuracy"].value == pytest.approx(right / len(kept))
+
+
+def _is_kept(thinning, row):
+    return bool(thinning.keeps(frames([row])[0])[0])
 
 
 def test_a_pinned_reference_needs_no_warm_up():
@@ -302,8 +352,8 @@ def test_page_hinkley_is_shown_and_opens_nothing():
 
 def test_adwin_opens_where_there_is_no_bank_yet_or_where_it_is_asked_to():
     rows = classifier(1)
-    for settings in ({"warmup": 400}, {"warmup": 500, "detectors": ("adwin",)}):
-        run = Run(MonitorSpec(model="m", **settings)).step(rows, rows[-1].arrival + 10**9)
+    for keys in ({"warmup": 400}, {"warmup": 500, "detectors": ("adwin",)}):
+        run = Run(MonitorSpec(model="m", **keys)).step(rows, rows[-1].arrival + 10**9)
         holders = [name for names in run.state.policy.holders.values() for name in names]
         assert "adwin" in {*holders, *(a.detector.name for a in run.alerts)}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from detectors.remedies import Decision, RemedyState, step
 from detectors.remedy_spec import HOUR_MS, Remedy
@@ -79,6 +80,11 @@ def test_an_incident_asks_once_however_often_it_speaks() -> None:
     held = state(v2=10)
     news = [alert(START), alert(START + 1, started=START, revision=2, reason="escalated")]
     assert said(step(held, [remedy()], news, [], START + 2)) == [("2", "due")]
+
+
+def test_an_alert_that_another_one_explains_asks_for_nothing() -> None:
+    explained = replace(alert(START), suppressed_by="f" * 32)
+    assert not step(state(v2=10), [remedy()], [explained], [], START + 1)
 
 
 def test_an_approved_action_is_due_once() -> None:

@@ -142,7 +142,7 @@ def test_a_row_dated_over_five_minutes_ahead_is_refused_and_the_rest_of_its_batc
     )
     (reject,) = builder.add(decode(batch), offset=0, arrival=T)
     assert (reject.reason, reject.index) == (Reason.CLOCK_AHEAD, 1)
-    assert only(builder.frames()).columns["prediction_id"].texts() == ["a"]
+    assert only(builder.frames()).columns["id"].data.tolist() == [id_hash("a")]
 
 
 def test_a_refused_outcome_is_one_reject_and_leaves_no_label_behind():
@@ -186,12 +186,13 @@ def test_shards_hold_every_row_once_and_only_the_texts_they_use():
     seen = []
     for shard, parts in frames.items():
         (frame,) = parts
-        ids = frame.columns["prediction_id"].texts()
+        ids = frame.columns["id"].data.tolist()
         seen += ids
-        assert {int.from_bytes(id_hash(i)[:8], "little") % 4 for i in ids} == {shard}
-        assert len(frame.columns["prediction_id"].values or []) == frame.n
-        assert frame.columns["c:c"].texts() == ["v" + i[1:] for i in ids]
-    assert sorted(seen) == sorted(f"p{i}" for i in range(64))
+        assert {int.from_bytes(i[:8], "little") % 4 for i in ids} == {shard}
+        texts = frame.columns["c:c"].texts()
+        assert len(frame.columns["c:c"].values or []) == frame.n
+        assert [id_hash("p" + str(text)[1:]) for text in texts] == ids
+    assert sorted(seen) == sorted(id_hash(f"p{i}") for i in range(64))
 
 
 def test_frames_come_per_subject_and_kind_and_the_builder_starts_afresh():

@@ -87,9 +87,9 @@ def test_checkpoints_are_compacted_and_nothing_else_is() -> None:
         assert (topic.retention_ms == FOREVER) == kept
 
 
-def test_predictions_and_labels_are_stamped_by_the_broker() -> None:
+def test_what_ingest_reads_is_stamped_by_the_broker() -> None:
     stamped = {t.name for t in Topics().table() if "message.timestamp.type" in t.config()}
-    assert stamped == {names.PREDICTIONS, names.LABELS}
+    assert stamped == {names.PREDICTIONS, names.LABELS, names.COMMANDS}
     assert by_name(Topics())[names.LABELS].config()["message.timestamp.type"] == "LogAppendTime"
 
 

@@ -69,3 +69,15 @@ def test_records_that_flow_are_handed_on_and_not_read_twice():
     consumer = drained((True, RECORDS))
     assert consumer.delivered[0] == RECORDS
     assert consumer.rewound == []
+
+
+def test_a_partition_that_is_paused_when_a_rebalance_begins_is_fetched_again_when_it_ends():
+    consumer = Drained([])
+    consumer.app = SimpleNamespace(client_only=False)
+    consumer._active_partitions, consumer._paused_partitions = set(), set()
+    consumer.pause_partitions({OURS})  # by a rebalance that the next one cuts short
+    consumer._paused_partitions &= {OURS, GONE}
+    consumer._set_active_tps({OURS, GONE})
+    assert consumer._get_active_partitions() == {GONE}
+    consumer.resume_partitions({OURS, GONE})
+    assert consumer._get_active_partitions() == {OURS, GONE}

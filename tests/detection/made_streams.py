@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 
 from detectors.spec import MonitorSpec
 from driftline.alerts import Alert, WindowSummary
+from driftline.rules import iso_ms
 from streams.files import EventFile
 from streams.monitors import Monitors
 from streams.replay import Replay
@@ -40,22 +42,22 @@ class Stream:
     """
 
     ts: np.ndarray
-    features: Mapping[str, Sequence[Any]]
-    prediction: Sequence[Any]
-    label: Sequence[Any] | None = None
+    features: dict[str, Any]
+    prediction: Any
+    label: Any = None
     delay: np.ndarray | int = 0
-    scores: Mapping[str, np.ndarray] = field(default_factory=dict)
-    version: Sequence[str] | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    version: Any = None
     arrival: np.ndarray | None = None
     latency: np.ndarray | None = None
 
     def predictions(self) -> Iterator[bytes]:
         """Batches of one version each, in the order of arrival."""
         arrival = self.ts if self.arrival is None else self.arrival
-        versions = np.array(self.version or ["1"] * len(self.ts))
+        versions = np.array(["1"] * len(self.ts) if self.version is None else self.version)
         order = np.argsort(arrival, kind="stable")
         edges = [0, *(np.flatnonzero(versions[order][1:] != versions[order][:-1]) + 1), len(order)]
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             for at in range(begin, end, _BATCH):
                 rows = order[at : min(at + _BATCH, end)]
                 yield self._batch(rows, arrival, str(versions[rows[0]]))
@@ -114,6 +116,58 @@ class Heard:
     def opened(self) -> list[tuple[str, str, str]]:
         """(kind, signal, summary) of each opening."""
         return [(a.kind, a.signal, a.summary) for a in self.alerts if a.reason == "opened"]
+
+    def known(self, kind: str, signal: str) -> int:
+        """When the first alert of a signal was told, ms. Raises: ValueError, there was none."""
+        of = [a for a in self.alerts if (a.kind, a.signal, a.reason) == (kind, signal, "opened")]
+        if not of:
+            raise ValueError(f"no {kind} of {signal}, only {self.opened()}")
+        known = iso_ms(of[0].detected_at)
+        assert known is not None
+        return known
+
+
+def times(
+    rng: np.random.Generator,
+    per_day: float,
+    days: float,
+    *,
+    cycle: float = 0.0,
+    weekend: float = 1.0,
+) -> np.ndarray:
+    """Poisson arrivals from a Monday on, ms.
+
+    Args:
+        rng: what they are drawn from.
+        per_day: how many there are on average on a weekday.
+        days: how long.
+        cycle: amplitude of the daily cycle, as a share.
+        weekend: share of traffic that is left at weekends.
+    """
+    minutes = np.arange(int(days * 1_440))
+    rate = per_day / 1_440 * (1 + cycle * np.sin(2 * np.pi * minutes / 1_440))
+    counts = rng.poisson(np.where(minutes // 1_440 % 7 >= 5, weekend * rate, rate))
+    within = rng.integers(0, MINUTE_MS, counts.sum())
+    return START_MS + np.sort(np.repeat(minutes, counts) * MINUTE_MS + within)
+
+
+def classifier(rng: np.random.Generator, ts: np.ndarray, positive: float = 0.3) -> Stream:
+    """A calibrated binary classifier with a number, a text and a flag; labels an hour later."""
+    n = len(ts)
+    x = rng.normal(size=n)
+    p = 1 / (1 + np.exp(-np.log(positive / (1 - positive)) - x))
+    return Stream(
+        ts,
+        {
+            "x": x,
+            "country": rng.choice(["de", "fr", "us", "it"], n, p=[0.5, 0.3, 0.15, 0.05]),
+            "flag": rng.random(n) < 0.2,
+        },
+        np.where(p > 0.5, "yes", "no"),
+        np.where(rng.random(n) < p, "yes", "no"),
+        delay=HOUR_MS,
+        scores={"yes": p, "no": 1 - p},
+    )
 
 
 def heard(stream: Stream, folder: Any, **settings: Any) -> Heard:
