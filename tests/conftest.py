@@ -16,10 +16,15 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
+from hypothesis import settings
 
 from streams.brokers import Broker, Capability, Kind, start_broker
 from streams.provision import apply
 from streams.topics import Topics
+
+# A busy machine is no reason to fail: pytest's own timeout ends what hangs.
+settings.register_profile("driftline", deadline=None)
+settings.load_profile("driftline")
 
 KIND = cast("Kind", os.environ.get("DRIFTLINE_TEST_BROKER", "auto"))
 
