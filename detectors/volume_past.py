@@ -101,8 +101,9 @@ class Past:
         if not own and day % 7 in (_SATURDAY, _SUNDAY):
             return [0.0] * SLOTS, [float(UNBOUNDED)] * SLOTS
         chosen = self.totals[own] if own else self.totals
-        smooth = _known_around(np.where(chosen == UNKNOWN, np.nan, chosen))
-        low, high = (pick.reduce(smooth, axis=0, initial=np.nan) for pick in (np.fmin, np.fmax))
+        known = np.where(chosen == UNKNOWN, np.nan, chosen)
+        low = np.fmin.reduce(_around(known), axis=0, initial=np.nan)
+        high = np.fmax.reduce(_known_around(known), axis=0, initial=np.nan)
         return np.fmin(usual, low).tolist(), np.fmax(usual, high).tolist()
 
     def daily(self) -> float:
