@@ -101,9 +101,8 @@ class Past:
         if not own and day % 7 in (_SATURDAY, _SUNDAY):
             return [0.0] * SLOTS, [float(UNBOUNDED)] * SLOTS
         chosen = self.totals[own] if own else self.totals
-        known = np.where(chosen == UNKNOWN, np.nan, chosen)
-        low = np.fmin.reduce(_around(known), axis=0, initial=np.nan)
-        high = np.fmax.reduce(_known_around(known), axis=0, initial=np.nan)
+        smooth = _around(np.where(chosen == UNKNOWN, np.nan, chosen))
+        low, high = (pick.reduce(smooth, axis=0, initial=np.nan) for pick in (np.fmin, np.fmax))
         return np.fmin(usual, low).tolist(), np.fmax(usual, high).tolist()
 
     def daily(self) -> float:
@@ -166,17 +165,6 @@ def _around(values: Floats) -> Floats:
     padded = np.pad(values, ((0, 0), (_AROUND, _AROUND)), mode="wrap")
     means: Floats = sliding_window_view(padded, 2 * _AROUND + 1, axis=1).mean(axis=2)
     return means
-
-
-def _known_around(values: Floats) -> Floats:
-    """Means over those of the five slots around each that are known; NaN where none is.
-
-    A first day often begins within a slot, which is then unknown; those beside it still count.
-    """
-    known = ~np.isnan(values)
-    shares = _around(known.astype(np.float64))
-    sums = _around(np.where(known, values, 0.0))
-    return sums / np.where(shares, shares, np.nan)
 
 
 def _least(values: Floats) -> Floats:
