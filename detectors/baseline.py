@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from detectors.reference import ReferenceProfile
-from detectors.scoring import Outcomes
-from detectors.tallies import TOTAL_CAP, Tally, empty_tally, load_tally
+from detectors.reference.profile import ReferenceProfile
+from detectors.windows.scoring import Outcomes
+from detectors.windows.tallies import TOTAL_CAP, Tally, empty_tally, load_tally
 
 Measured = Callable[[Tally], Mapping[str, float]]
 """Every metric of a tally that has a value."""

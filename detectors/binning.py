@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.reference import Codes
+from detectors.reference.profile import Codes
 
 Places: TypeAlias = Sequence[int]
 

@@ -21,36 +21,36 @@ from numpy.typing import NDArray
 
 from detectors import outcome_rows
 from detectors import state as states
-from detectors.aged_errors import AgedErrors
 from detectors.api import Floats
 from detectors.baseline import Baseline
 from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
 from detectors.classes import local_classes as classes_of
-from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
-from detectors.expectation import Expectation
+from detectors.errors.concept import Concept
 from detectors.features import Features
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
 from detectors.guess import Guess
-from detectors.label_bank import LabelBank
-from detectors.label_times import LabelTimes
+from detectors.labels.aged_errors import AgedErrors
+from detectors.labels.label_bank import LabelBank
+from detectors.labels.label_times import LabelTimes
+from detectors.measures.percentiles import buckets_of
 from detectors.order_key import order
-from detectors.percentiles import buckets_of
 from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
-from detectors.reference import Codes, ReferenceProfile
+from detectors.reference.profile import Codes, ReferenceProfile
 from detectors.reference_builder import profile_of
-from detectors.scoring import main_scores
 from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
 from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
 from detectors.spec import MonitorSpec
 from detectors.state import Learning, MonitorState
-from detectors.summary import summarise
 from detectors.thresholds import Known, Thresholds
-from detectors.volume_finding import findings as volume_findings
-from detectors.window import PredictionRows, Window
-from detectors.windows import Detection, Windows
+from detectors.volume.finding import findings as volume_findings
+from detectors.windows.expectation import Expectation
+from detectors.windows.scoring import main_scores
+from detectors.windows.summary import summarise
+from detectors.windows.window import PredictionRows, Window
+from detectors.windows.windows import Detection, Windows
 from driftline.subject import Subject
 
 _NO_ARRIVALS: NDArray[np.int64] = np.empty(0, np.int64)

@@ -9,7 +9,7 @@ from typing import Final
 from detectors.api import Floats
 from detectors.classes import Key
 from detectors.findings import Z95, Finding, clock_text, number, short
-from detectors.reference import ErrorReference
+from detectors.reference.profile import ErrorReference
 from detectors.ring import History
 from detectors.watch import Verdict, mean_and_error
 from driftline.alerts import DetectorRef, Severity, Statistic

@@ -9,15 +9,15 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.banked import BankedRows
+from detectors.banked.rows import BankedRows
 from detectors.classes import Decision
-from detectors.configured_rows import ConfiguredRows
+from detectors.configured.rows import ConfiguredRows
 from detectors.feed import RankFeed
 from detectors.findings import Finding
 from detectors.frame import Frame
 from detectors.plan import feature_signal, plan_of
 from detectors.ranked import MEMORY, About, Ranked, Ranking, finding
-from detectors.reference import (
+from detectors.reference.profile import (
     CHANGED,
     Codes,
     FeatureProfile,
@@ -28,7 +28,7 @@ from detectors.ring import Ring
 from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Watch
-from detectors.windows import Detection
+from detectors.windows.windows import Detection
 from driftline.alerts import DetectorRef
 
 Ints: TypeAlias = NDArray[np.int64]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.classes import Key
-from detectors.reference import Bins, NumericProfile
+from detectors.reference.profile import Bins, NumericProfile
 from driftline.alerts import Contributor, DetectorRef, Histogram, Kind, Severity, Statistic
 from driftline.rules import rfc3339
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from detectors.classes import Key, row_key
 from detectors.findings import Finding
 from detectors.frame import Frame, concat
-from detectors.label_bank import rows_of
-from detectors.scoring import Outcomes, of_classes, of_numbers
+from detectors.labels.label_bank import rows_of
 from detectors.state import Learning, MonitorState
-from detectors.tallies import TOTAL_CAP, empty_tally
-from detectors.windows import Detection
+from detectors.windows.scoring import Outcomes, of_classes, of_numbers
+from detectors.windows.tallies import TOTAL_CAP, empty_tally
+from detectors.windows.windows import Detection
 
 Mask: TypeAlias = NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from detectors.bank import MIN_REFERENCE, Rate, log_threshold, ticks_per_day, weights
 from detectors.bank.budget import TICK, tick_size
 from detectors.label_ages import ages_of, signal_of_age
-from detectors.reference import (
+from detectors.reference.profile import (
     BinnedProfile,
     Bins,
     CategoricalProfile,

@@ -24,7 +24,7 @@ from detectors.findings import (
     short,
 )
 from detectors.frame import Frame
-from detectors.reference import CHANGED, Bins
+from detectors.reference.profile import CHANGED, Bins
 from detectors.ring import History
 from detectors.watch import Verdict, mean_and_error
 from driftline.alerts import DetectorRef, Kind, Severity, Statistic

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import Floats
-from detectors.cells import CellGrid
 from detectors.classes import (
     NONE,
     ClassTable,
@@ -19,12 +18,10 @@ from detectors.classes import (
     decide,
     local_classes,
 )
-from detectors.expectation import Expectation, profiled
 from detectors.frame import Column, Frame, concat
-from detectors.label_bank import profiles_of, rows_of
-from detectors.measured import measure
-from detectors.profiling import categorical, error_reference, numeric
-from detectors.reference import (
+from detectors.labels.label_bank import profiles_of, rows_of
+from detectors.measures.cells import CellGrid
+from detectors.reference.profile import (
     BinnedProfile,
     ErrorReference,
     FeatureProfile,
@@ -32,15 +29,18 @@ from detectors.reference import (
     ReferenceProfile,
     UnsupportedProfile,
 )
+from detectors.reference.profiling import categorical, error_reference, numeric
 from detectors.registry import METRICS, AnyMetric, every_metric
-from detectors.scoring import Outcomes, of_classes, of_numbers
 from detectors.seasons import hourly_profiles
 from detectors.served import attribution_profiles, latency_profile
 from detectors.signals import PREFIXES, Roster, score
 from detectors.spec import MonitorSpec
-from detectors.summary import numbers
-from detectors.tallies import TOTAL_CAP, empty_tally
 from detectors.texts import text_profiles
+from detectors.windows.expectation import Expectation, profiled
+from detectors.windows.measured import measure
+from detectors.windows.scoring import Outcomes, of_classes, of_numbers
+from detectors.windows.summary import numbers
+from detectors.windows.tallies import TOTAL_CAP, empty_tally
 from driftline.rules import rfc3339
 from driftline.subject import Subject
 

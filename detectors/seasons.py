@@ -12,8 +12,7 @@ from detectors.api import Floats
 from detectors.bank.season import has_season, hour_of_day, hourly_counts, phi_within_hours
 from detectors.classes import Decision
 from detectors.frame import Frame
-from detectors.profiling import indicators
-from detectors.reference import (
+from detectors.reference.profile import (
     CHANGED,
     BinnedProfile,
     Bins,
@@ -23,6 +22,7 @@ from detectors.reference import (
     ReferenceProfile,
     UnsupportedProfile,
 )
+from detectors.reference.profiling import indicators
 from detectors.served import Outputs, served_profiles
 from detectors.signals import Measure
 from detectors.texts import TOKENS

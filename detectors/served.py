@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from detectors.api import Floats, finite
 from detectors.classes import NONE, Decision, local_classes
 from detectors.frame import Column, Frame
-from detectors.profiling import numeric
-from detectors.reference import (
+from detectors.reference.profile import (
     MISSING,
     AttributionProfile,
     BinnedProfile,
@@ -27,6 +26,7 @@ from detectors.reference import (
     ReferenceProfile,
     TextProfile,
 )
+from detectors.reference.profiling import numeric
 from detectors.signals import PREFIXES, score
 from detectors.texts import LENGTH, TOKENS, known_tokens, length_column, token_column
 

@@ -13,7 +13,7 @@ from detectors.api import Floats
 from detectors.binning import MOST_BOUNDS, NumberBins
 from detectors.feed import boxed, to_ticks
 from detectors.frame import Column, Frame
-from detectors.reference import (
+from detectors.reference.profile import (
     CHANGED,
     MISSING,
     Bins,

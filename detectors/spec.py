@@ -73,7 +73,8 @@ class MetricSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class MonitorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a monitor may be told about one model; `MonitorSpec(model=...)` are the defaults.
 
-    Validation with file, line and column is `streams.monitors`' business; what comes here is sound.
+    Validation with file, line and column is `streams.monitors.load`' business; what comes here is
+    sound.
     """
 
     model: str

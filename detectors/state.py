@@ -9,35 +9,35 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from detectors.aged_errors import AgedErrors
 from detectors.api import Value
 from detectors.baseline import Baseline
 from detectors.classes import ClassTable, Decision, Key, aliases_of
-from detectors.concept import Concept
 from detectors.drift.page_hinkley import PageHinkley
-from detectors.estimate import Estimate
-from detectors.expectation import Expectation
+from detectors.errors.concept import Concept
 from detectors.features import Features
 from detectors.findings import Finding
+from detectors.flow.thinning import Thinning
 from detectors.frame import Frame
 from detectors.frame_codec import decode_frame, encode_frame
 from detectors.guess import Guess
-from detectors.label_bank import LabelBank
-from detectors.label_times import LabelTimes
-from detectors.measured import measure
+from detectors.labels.aged_errors import AgedErrors
+from detectors.labels.label_bank import LabelBank
+from detectors.labels.label_times import LabelTimes
+from detectors.measures.estimate import Estimate
 from detectors.policy import PolicyState
-from detectors.recent import Recent
-from detectors.reference import ReferenceProfile
+from detectors.reference.profile import ReferenceProfile
 from detectors.registry import METRICS, AnyMetric, every_metric, metrics_of
 from detectors.served import ATTRIBUTION_COLUMN, SCORE
 from detectors.signals import Roster
 from detectors.spec import MonitorSpec, config_hash
-from detectors.summary import estimates, numbers
-from detectors.tallies import Tally, load_tally
-from detectors.thinning import Thinning
 from detectors.thresholds import Thresholds
-from detectors.volume import Volume
-from detectors.windows import NO_WINDOWS, Windows
+from detectors.volume.watch import Volume
+from detectors.windows.expectation import Expectation
+from detectors.windows.measured import measure
+from detectors.windows.recent import Recent
+from detectors.windows.summary import estimates, numbers
+from detectors.windows.tallies import Tally, load_tally
+from detectors.windows.windows import NO_WINDOWS, Windows
 from driftline.alerts import WindowSummary
 from driftline.errors import UnknownVersion
 from driftline.subject import Subject

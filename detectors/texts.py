@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from detectors.api import Floats
 from detectors.frame import Column, Frame
-from detectors.profiling import numeric
-from detectors.reference import (
+from detectors.reference.profile import (
     Bins,
     CategoricalProfile,
     FeatureProfile,
@@ -27,6 +26,7 @@ from detectors.reference import (
     TextProfile,
     UnsupportedProfile,
 )
+from detectors.reference.profiling import numeric
 
 Mask: TypeAlias = NDArray[np.bool_]
 

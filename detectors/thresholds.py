@@ -13,9 +13,9 @@ from math import inf
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from detectors.findings import Finding, clock_text, number, short
-from detectors.reference import ReferenceProfile, missing_rate
+from detectors.reference.profile import ReferenceProfile, missing_rate
 from detectors.spec import MonitorSpec, Threshold
-from detectors.windows import MAX_OPEN
+from detectors.windows.windows import MAX_OPEN
 from driftline.alerts import DetectorRef, Kind, Statistic, WindowSummary
 from driftline.rules import iso_ms
 

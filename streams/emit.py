@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from driftline.codec import decode
 from driftline.errors import BrokerUnreachable, DriftlineError, UsageError
 from driftline.events import Decoded, LabelEvent, PredictionEvent
-from streams.files import EventFile
+from streams.offline.files import EventFile
 from streams.topics import Topics
 
 CLOCK_HEADER = "driftline-clock"

@@ -1,7 +1,8 @@
 """The stages as state machines: what join and detect do with a message. No Faust, no Kafka.
 
-`streams.agents` feeds them messages from Kafka and `streams.replay` rows from files: the same
-steps, so the same results. Each is a function of its configuration and of the messages stepped.
+`streams.agents` feeds them messages from Kafka and `streams.offline.replay` rows from files: the
+same steps, so the same results. Each is a function of its configuration and of the messages
+stepped.
 """
 
 from __future__ import annotations
@@ -12,28 +13,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors import commands, engine, join, policy, silence
-from detectors.clock import ArrivalClock
-from detectors.commands import between
+from detectors import engine, policy
+from detectors.flow import join
+from detectors.flow.clock import ArrivalClock
+from detectors.flow.sequencer import Sequencer
 from detectors.frame import Column, Frame
-from detectors.orders import carry_out
-from detectors.sequencer import Sequencer
+from detectors.operators import commands, silence
+from detectors.operators.commands import between
+from detectors.operators.orders import carry_out
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
-from detectors.summary import bands, errors_of, numbers
-from detectors.volume_versions import ModelTraffic
+from detectors.volume.versions import ModelTraffic
+from detectors.windows.summary import bands, errors_of, numbers
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
-from streams.command_rows import at_once
-from streams.frames import Message
-from streams.held_rows import HeldRows
-from streams.monitors import Monitors
+from streams.kafka.frames import Message
+from streams.monitors.load import Monitors
+from streams.operators.remediation import Remediation
 from streams.plugins import catalog
-from streams.readings import Reading
-from streams.remediation import Remediation
-from streams.waiting import Waiting
+from streams.rows.command_rows import at_once
+from streams.state.held_rows import HeldRows
+from streams.state.waiting import Waiting
+from streams.telemetry.readings import Reading
 
 RELEASE_BYTES = 4 << 20
 """What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""

@@ -23,13 +23,13 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from detectors.clock import ArrivalClock
+from detectors.flow.clock import ArrivalClock
 from detectors.frame import Frame
 from driftline.errors import DriftlineError
-from streams.channel import Header, Receiver, Sender
-from streams.frames import Message, pack
-from streams.telemetry import Telemetry
-from streams.transport import Batch
+from streams.kafka.channel import Header, Receiver, Sender
+from streams.kafka.frames import Message, pack
+from streams.kafka.transport import Batch
+from streams.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Stage(ABC):
     """Partitions of the topic this stage sends frames to; 0: it sends none."""
     destination_topic = ""
     paced = False
-    """Whether its input partitions are read in order of arrival, see `streams.pacing`."""
+    """Whether its input partitions are read in order of arrival, see `streams.kafka.pacing`."""
 
     commit: Callable[[TP, int, str], None]
     """Names (partition, offset, metadata) to commit next; the worker connects it to Faust."""

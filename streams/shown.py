@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streams.pipeline import DetectShard
-from streams.readings import Reading
-from streams.telemetry import Telemetry
+from streams.telemetry.readings import Reading
+from streams.telemetry.telemetry import Telemetry
 
 APART_S = 5.0
 """Between two readings of a subject: Prometheus seldom asks more often than each 15 s."""

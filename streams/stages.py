@@ -1,7 +1,7 @@
 """The worker's stages and open sessions: who reads which partition, from where, and restarts.
 
-Implements what `streams.transport` asks for, and runs the one-second timer. Pure of any knowledge
-of what a stage does with its batches.
+Implements what `streams.kafka.transport` asks for, and runs the one-second timer. Pure of any
+knowledge of what a stage does with its batches.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from driftline.errors import CheckpointError
+from streams.kafka.transport import Batch
 from streams.session import RestartNeededError, Session, Stage, log_name
-from streams.telemetry import Telemetry
-from streams.transport import Batch
+from streams.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 

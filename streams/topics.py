@@ -1,7 +1,7 @@
 """The one topic table: names, partitions, retention and limits of every topic Driftline uses.
 
 Everything that needs a topic's name or configuration takes it from a `Topics` object; nothing else
-spells a topic name. `streams.provision.apply` brings a cluster in line with the table.
+spells a topic name. `streams.kafka.provision.apply` brings a cluster in line with the table.
 
 Public topics (contract.md section 1) carry the prefix `driftline.`, internal ones, which belong to
 the worker alone, `driftline-`.

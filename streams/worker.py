@@ -22,7 +22,6 @@ import faust
 from faust.types import TP
 
 from driftline.errors import BrokerUnreachable, DriftlineError
-from streams import logs, raw_fetch, transport
 from streams.agents.answers import CommandFeed
 from streams.agents.commands import Commands
 from streams.agents.detect import Detect
@@ -32,25 +31,27 @@ from streams.agents.join import Join
 from streams.agents.ledger import KafkaLedger
 from streams.agents.notify import GivenUp, Notify
 from streams.audit.recorder import Recorder
-from streams.changes import ChangeLog
-from streams.checkpoint import CheckpointStore
 from streams.config import WorkerSettings
-from streams.execution import executor
-from streams.health import HealthServer
-from streams.held_rows import HeldRows
-from streams.monitors import Monitors
-from streams.monitors import load as load_monitors
+from streams.kafka import raw_fetch, transport
+from streams.kafka.provision import apply
+from streams.monitors.load import Monitors
+from streams.monitors.load import load as load_monitors
 from streams.notify.delivery import Engine
 from streams.notify.destinations import load as load_destinations
 from streams.notify.picture import Pictures
 from streams.notify.rules import Destination
-from streams.provision import apply
-from streams.self_watch import SelfWatch
+from streams.operators.execution import executor
 from streams.session import Headers, Stage
 from streams.stages import Stages
-from streams.telemetry import Telemetry
-from streams.topic_ids import ClusterTopicIds
+from streams.state.changes import ChangeLog
+from streams.state.checkpoint import CheckpointStore
+from streams.state.held_rows import HeldRows
+from streams.state.topic_ids import ClusterTopicIds
+from streams.telemetry import logs
+from streams.telemetry.health import HealthServer
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
+from streams.watchdog.self_watch import SelfWatch
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from detectors import profiling
 from detectors.bank import Signal, signal_of
+from detectors.reference import profiling
 
 
 def numbers(name: str = "x", at: int = 0, *, n: int = 5_000, missing: int = 0, **options: Any):
-    """A normal signal; its codes are those of `detectors.reference.Bins` of the same profile."""
+    """A normal signal; its codes are those of `Bins` of the same profile."""
     values = np.random.default_rng(at + 1).normal(size=n)
     signal = signal_of(name, profiling.numeric(values, missing), at, **options)
     assert signal is not None

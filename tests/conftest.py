@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import settings
 
 from streams.brokers import Broker, Capability, Kind, start_broker
-from streams.provision import apply
+from streams.kafka.provision import apply
 from streams.topics import Topics
 
 # A busy machine is no reason to fail: pytest's own timeout ends what hangs.

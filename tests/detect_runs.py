@@ -11,11 +11,11 @@ from detectors.spec import MonitorSpec
 from driftline.actions import Action
 from driftline.alerts import Alert, Command, CommandName, WindowSummary, decode_command, encode
 from driftline.rules import rfc3339
-from streams.channel import Header
-from streams.command_rows import command_frame
-from streams.frames import Message
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard
+from streams.rows.command_rows import command_frame
 from tests.monitored import SUBJECT, Row, frames
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from detectors.flow.join import JoinSpec, MemoryPending, step
 from detectors.frame import Frame
-from detectors.join import JoinSpec, MemoryPending, step
 from tests.strategies import Row, frames_of, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=160, default_segments=("region",))

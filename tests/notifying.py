@@ -14,7 +14,7 @@ from streams.notify.delivery import Engine
 from streams.notify.ledger import Notification, decode
 from streams.notify.ledger import encode as encode_record
 from streams.notify.rules import Destination, Retry
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 
 NOW = 1_793_500_000.0
 QUICK = Retry(attempts=3, give_up_s=60.0, first_s=0.5, most_s=4.0)

@@ -21,7 +21,7 @@ from detectors.bank.block import Block, Hours
 from detectors.bank.budget import SUSPECTED, tick_size
 from detectors.bank.labels import Signal
 from detectors.bank.life import WINDOW, Turn
-from detectors.reference import Codes
+from detectors.reference.profile import Codes
 
 GATE: Final = 0.02
 """Excess PSI below which a change is significant and does not matter: 0.14 standard deviations."""

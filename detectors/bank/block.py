@@ -20,7 +20,7 @@ from detectors.bank.labels import Ints, Signal
 from detectors.bank.life import FEWEST, WINDOW, Effect, Judge, Life, Turn
 from detectors.bank.season import expected_counts
 from detectors.distances import PSEUDO_COUNT, excess_psi
-from detectors.reference import Codes
+from detectors.reference.profile import Codes
 
 REFRESH: Final = 8
 """Ticks between two turns of the adaptive bet."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from detectors.api import Floats
-from detectors.reference import BinnedProfile, Bins, NumericProfile
+from detectors.reference.profile import BinnedProfile, Bins, NumericProfile
 
 Ints: TypeAlias = NDArray[np.int64]
 Side: TypeAlias = Literal["both", "up"]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detectors.api import Floats
 from detectors.bank.labels import Ints
-from detectors.reference import Codes
-from detectors.serial import phi
+from detectors.reference.profile import Codes
+from detectors.reference.serial import phi
 
 HOURS: Final = 24
 _ROWS, _DAYS = HOURS * 1_000, 14

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import river
 from river._river_rust.drift import AdaptiveWindowing
 
-from detectors.adwin_state import pack, unpack
 from detectors.api import SHARE, Change, Floats, Setting, Takes, finite
-from detectors.riverstate import dump_river, load_river
+from detectors.river.adwin_state import pack, unpack
+from detectors.river.riverstate import dump_river, load_river
 
 _CLOCK, _MAX_BUCKETS, _MIN_LENGTH, _GRACE = 32, 5, 5, 10  # River's defaults
 

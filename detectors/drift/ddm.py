@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from river.drift.binary import DDM
 
 from detectors.api import Setting
-from detectors.river_errors import RiverErrors
+from detectors.river.river_errors import RiverErrors
 
 
 class Ddm(RiverErrors):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from river.drift.binary import FHDDM
 
 from detectors.api import SHARE, Setting
-from detectors.river_errors import RiverErrors
+from detectors.river.river_errors import RiverErrors
 
 
 class Fhddm(RiverErrors):

@@ -14,7 +14,7 @@ from river.drift import KSWIN
 from scipy.stats import ks_2samp
 
 from detectors.api import SHARE, Change, Floats, Setting, Takes, finite
-from detectors.riverstate import dump_river, load_river
+from detectors.river.riverstate import dump_river, load_river
 
 _LEAST_DISTANCE = 0.1  # River's
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.estimate import Estimate, around, undefined
-from detectors.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS, Matrix, Measured, cells_of
+from detectors.measures.estimate import Estimate, around, undefined
+from detectors.measures.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS, Matrix, Measured, cells_of
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api import LARGEST, Metric, finite
-from detectors.estimate import Estimate, around, undefined
-from detectors.exact import ExactSums, exact_squares, standard_error
+from detectors.measures.estimate import Estimate, around, undefined
+from detectors.measures.exact import ExactSums, exact_squares, standard_error
 
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]

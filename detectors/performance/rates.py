@@ -14,8 +14,8 @@ from math import sqrt
 import numpy as np
 
 from detectors.api import Metric
-from detectors.estimate import UNIT, Estimate, around, delta_error, share, undefined
-from detectors.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS, Matrix, Measured, cells_of
+from detectors.measures.estimate import UNIT, Estimate, around, delta_error, share, undefined
+from detectors.measures.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS, Matrix, Measured, cells_of
 
 NO_LABELS = "no positive labels"
 NO_PREDICTIONS = "no positive predictions"

@@ -14,12 +14,12 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import reliability, score_counts
 from detectors.api import Metric
-from detectors.estimate import Estimate, around, share, undefined
-from detectors.exact import ExactSums, mean_of
-from detectors.reliability import NO_SCORES, Reliability
-from detectors.score_counts import ScoreCounts
+from detectors.measures import reliability, score_counts
+from detectors.measures.estimate import Estimate, around, share, undefined
+from detectors.measures.exact import ExactSums, mean_of
+from detectors.measures.reliability import NO_SCORES, Reliability
+from detectors.measures.score_counts import ScoreCounts
 
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -205,12 +205,12 @@ class ScoreTally:
 
 
 def roc_auc(tally: ScoreTally) -> Estimate:
-    """Area under the ROC curve; see `detectors.score_counts.roc_auc`."""
+    """Area under the ROC curve; see `detectors.measures.score_counts.roc_auc`."""
     return score_counts.roc_auc(tally.scores)
 
 
 def pr_auc(tally: ScoreTally) -> Estimate:
-    """Average precision; see `detectors.score_counts.pr_auc`."""
+    """Average precision; see `detectors.measures.score_counts.pr_auc`."""
     return score_counts.pr_auc(tally.scores)
 
 
@@ -237,12 +237,12 @@ def _mean(tally: ScoreTally, column: int, squares: int) -> Estimate:
 
 
 def expected_calibration_error(tally: ScoreTally) -> Estimate:
-    """See `detectors.reliability.expected_error`."""
+    """See `detectors.measures.reliability.expected_error`."""
     return reliability.expected_error(tally.reliability)
 
 
 def maximum_calibration_error(tally: ScoreTally) -> Estimate:
-    """See `detectors.reliability.maximum_error`."""
+    """See `detectors.measures.reliability.maximum_error`."""
     return reliability.maximum_error(tally.reliability)
 
 

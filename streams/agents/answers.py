@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from driftline.alerts import Command, decode_command
 from driftline.errors import ContractError
-from streams import log_reader
+from streams.state import log_reader
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from driftline.errors import ContractError
 from driftline.events import Reject
 from driftline.rules import Reason
 from streams.agents.ingest import STILL, Ingest
-from streams.command_rows import command_frame, shard_of_command
+from streams.kafka.transport import Batch
+from streams.rows.command_rows import command_frame, shard_of_command
 from streams.session import Session
 from streams.topics import Topics
-from streams.transport import Batch
 
 
 class Commands(Ingest):

@@ -10,13 +10,13 @@ import msgspec
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
-from streams.manifest import Manifest
-from streams.monitors import Monitors
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard
 from streams.session import Session
 from streams.shown import Shown
+from streams.state.manifest import Manifest
 from streams.topics import Topics
-from streams.transport import Batch
 
 
 class Detect(Stateful):

@@ -18,11 +18,11 @@ from msgspec.structs import replace
 from driftline.actions import Action, decode_action
 from driftline.errors import ContractError
 from driftline.rules import rfc3339
-from streams.execution import Executor
+from streams.kafka.transport import Batch
+from streams.operators.execution import Executor
 from streams.session import Outbox, Session, Stage
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,14 @@ from faust.types import TP
 from detectors.frame import Array
 from driftline.codec import decode
 from driftline.events import Reject
-from streams.channel import Sender
-from streams.dead_letters import dead_letter_headers
-from streams.rows import RowBuilder
+from streams.kafka.channel import Sender
+from streams.kafka.transport import Batch
+from streams.rows.builder import RowBuilder
+from streams.rows.dead_letters import dead_letter_headers
+from streams.rows.singles import Records, Singles
 from streams.session import Outbox, Session, Stage, log_name
-from streams.singles import Records, Singles
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 
 IDLE_CLOCK_BEHIND_MS = 2_000
 """How far the clock of a source partition that is read to its end stays behind ingest's own."""

@@ -10,15 +10,15 @@ from typing import Any
 from detectors.frame import Frame
 from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
-from streams.changes import ChangeLog, Writer
-from streams.manifest import Manifest, Run
-from streams.monitors import Monitors
-from streams.pending_disk import DiskError
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.pipeline import JoinShard
-from streams.rocks_pending import MAX_CHANGED, RocksPending
-from streams.rows import model_partition
+from streams.rows.builder import model_partition
 from streams.session import RestartNeededError, Session, log_name
-from streams.transport import Batch
+from streams.state.changes import ChangeLog, Writer
+from streams.state.manifest import Manifest, Run
+from streams.state.pending_disk import DiskError
+from streams.state.rocks_pending import MAX_CHANGED, RocksPending
 
 
 class Join(Stateful):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from streams.changes import ChangeLog, Writer
-from streams.manifest import Run
-from streams.pending_disk import DiskError, Head, SliceDisk
-from streams.rocks_pending import Changes, RocksPending
 from streams.session import RestartNeededError
+from streams.state.changes import ChangeLog, Writer
+from streams.state.manifest import Run
+from streams.state.pending_disk import DiskError, Head, SliceDisk
+from streams.state.rocks_pending import Changes, RocksPending
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ SAFE_RECORDS = 100
 
 
 class PartitionDisk:
-    """One session's view of its partition's folder. Implements `streams.rocks_pending.Disk`.
+    """One session's view of its partition's folder. Implements `streams.state.rocks_pending.Disk`.
 
     Args:
         partition: of the stage's input.

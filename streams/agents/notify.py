@@ -16,13 +16,13 @@ from driftline.alerts import Alert, decode_alert
 from driftline.errors import ContractError
 from streams.agents.answers import CommandFeed
 from streams.agents.ledger import KafkaLedger
-from streams.dead_letters import dead_letter_headers
+from streams.kafka.transport import Batch
 from streams.notify.delivery import Engine
 from streams.notify.ledger import Notification, encode
+from streams.rows.dead_letters import dead_letter_headers
 from streams.session import Headers, Outbox, Session, Stage
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 
 NEVER_KEPT = 2**62
 """A saved position no session has reached: after a rebalance each is opened anew, from the ledger,

@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
-from detectors.clock import ArrivalClock
+from detectors.flow.clock import ArrivalClock
 from detectors.frame import Array, Frame
 from driftline.errors import CheckpointError
-from streams.channel import Receiver, Sender
-from streams.checkpoint import CheckpointStore, Pieces
-from streams.frames import Message, unpack
-from streams.held_rows import HeldRows
-from streams.manifest import CONFIG, STATE, Draft, Manifest, Run
-from streams.monitors import Monitors
+from streams.kafka.channel import Receiver, Sender
+from streams.kafka.frames import Message, unpack
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
-from streams.telemetry import Telemetry
-from streams.transport import Batch
+from streams.state.checkpoint import CheckpointStore, Pieces
+from streams.state.held_rows import HeldRows
+from streams.state.manifest import CONFIG, STATE, Draft, Manifest, Run
+from streams.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 

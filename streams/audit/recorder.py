@@ -19,8 +19,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from driftline.errors import DriftlineError
 from streams.audit.chain import GENESIS, BadEntryError, Happened, decode, link
-from streams.records import records
-from streams.telemetry import Telemetry
+from streams.kafka.records import records
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ def alerts(
 
     The present state of each incident, or with --follow every change as it comes.
     """
-    from streams.records import records
+    from streams.kafka.records import records
     from streams.topics import Topics
 
     if context.invoked_subcommand is not None:

@@ -92,7 +92,7 @@ def _lines(
 ) -> Iterator[tuple[str, bytes]]:
     """(place, bytes) of each entry, from an export or from the topic."""
     from driftline.errors import UsageError
-    from streams.records import records
+    from streams.kafka.records import records
     from streams.topics import Topics
 
     if file is None:

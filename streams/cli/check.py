@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from streams.monitors import Report
-    from streams.plan import JoinPlan, ModelPlan
-    from streams.unbounded import Unbounded
+    from streams.monitors.load import Report
+    from streams.offline.plan import JoinPlan, ModelPlan
+    from streams.offline.unbounded import Unbounded
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _FAR = 1.5
@@ -41,8 +41,8 @@ def check(
 
     Exit code 3 if one is wrong.
     """
-    from streams.monitors import inspect, monitors_of
-    from streams.plan import per_second, plan
+    from streams.monitors.load import inspect, monitors_of
+    from streams.offline.plan import per_second, plan
 
     a_second = None if rate is None else per_second(rate)
     report = inspect(paths)

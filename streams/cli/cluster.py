@@ -66,7 +66,7 @@ def topics_apply(
     from dataclasses import asdict
 
     from streams.cli.options import bootstrap
-    from streams.provision import apply
+    from streams.kafka.provision import apply
 
     servers = bootstrap(broker)
     chosen = settings(
@@ -129,7 +129,7 @@ def up(
     A broker only if none is named (in memory, for development). Ctrl-C ends it.
     """
     from streams.brokers import start_broker
-    from streams.provision import apply
+    from streams.kafka.provision import apply
 
     named = settings(broker=broker).broker
     with start_broker("quick", bootstrap=named) as running:
@@ -165,7 +165,7 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
     `again`: where the broker was away for so long that Faust would not read on, the process begins
     anew in its own place, and then waits for the broker as at any start.
     """
-    from streams.transport import SessionsNotOpenedError
+    from streams.kafka.transport import SessionsNotOpenedError
     from streams.worker import run_worker
 
     try:
@@ -182,7 +182,7 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
 
 def topics_of(chosen: WorkerSettings) -> Topics:
     """The topics of a deployment; rows are kept as long as the longest label horizon asks."""
-    from streams.monitors import load
+    from streams.monitors.load import load
     from streams.topics import Topics
 
     monitors = load(chosen.monitors)

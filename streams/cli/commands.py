@@ -207,7 +207,7 @@ def _about_action(
 def _the_alert(start: str, broker: str | None, topic_prefix: str | None) -> Alert:
     from driftline.errors import UsageError
     from streams.cli.alerts import present, read
-    from streams.records import records
+    from streams.kafka.records import records
     from streams.topics import Topics
 
     topic = Topics(prefix=settings(topic_prefix=topic_prefix).topic_prefix).alerts
@@ -227,7 +227,7 @@ def _latest_actions(broker: str | None, topic_prefix: str | None) -> list[Action
     """The state that holds of each action, oldest first."""
     from driftline.actions import decode_action
     from driftline.errors import ContractError
-    from streams.records import records
+    from streams.kafka.records import records
     from streams.topics import Topics
 
     topic = Topics(prefix=settings(topic_prefix=topic_prefix).topic_prefix).actions

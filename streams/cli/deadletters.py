@@ -18,7 +18,7 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from streams.records import Record
+    from streams.kafka.records import Record
 
 SHOWN_BYTES = 60
 
@@ -37,7 +37,7 @@ def dlq(
     from rich.table import Table
     from rich.text import Text
 
-    from streams.records import records
+    from streams.kafka.records import records
     from streams.topics import Topics
 
     topic = Topics(prefix=settings(topic_prefix=topic_prefix).topic_prefix).deadletters

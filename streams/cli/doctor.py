@@ -34,7 +34,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from streams.doctor import examine
+    from streams.watchdog.doctor import examine
 
     given: dict[str, str | Path | None] = {
         "broker": broker,

@@ -47,9 +47,9 @@ def emit(
     from dataclasses import asdict
 
     from streams.emit import Emitter
-    from streams.files import EventFile, total_bytes
-    from streams.monitors import load
-    from streams.tables import ColumnMap
+    from streams.monitors.load import load
+    from streams.offline.files import EventFile, total_bytes
+    from streams.offline.tables import ColumnMap
     from streams.topics import Topics
 
     columns = ColumnMap.parse(mapping or [])

@@ -20,8 +20,8 @@ from streams.cli.options import (
 
 if TYPE_CHECKING:
     from driftline.alerts import Alert
-    from streams.evidence import Found
-    from streams.records import Record
+    from streams.kafka.records import Record
+    from streams.operators.evidence import Found
 
 FilesOption = Annotated[
     list[Path] | None,
@@ -52,7 +52,7 @@ def evidence(
     From the topics; that it was read, and by whom, is said there too, as a comment on the alert.
     With --alerts and --predictions from files, without a broker.
     """
-    from streams.evidence import add_labels, find
+    from streams.operators.evidence import add_labels, find
     from streams.topics import Topics
 
     topics = Topics(prefix=settings(topic_prefix=topic_prefix).topic_prefix)
@@ -76,7 +76,7 @@ def evidence(
 
 
 def _read_from(alert: Alert) -> int:
-    from streams.evidence import Scope
+    from streams.operators.evidence import Scope
 
     return Scope.of(alert).read_from
 
@@ -85,8 +85,8 @@ def _chosen(start: str, file: Path | None, broker: str | None, topic: str) -> Al
     """The alert; of those of a fingerprint, the newest. Raises: UsageError."""
     from driftline.errors import UsageError
     from streams.cli.alerts import present, read
-    from streams.files import EventFile
-    from streams.records import records
+    from streams.kafka.records import records
+    from streams.offline.files import EventFile
 
     values = (
         (r.value for r in records(bootstrap(broker), topic)) if file is None else EventFile(file)
@@ -107,8 +107,8 @@ def _chosen(start: str, file: Path | None, broker: str | None, topic: str) -> Al
 def _rows(
     files: list[Path] | None, broker: str | None, topic: str, start_ms: int
 ) -> Iterator[Record]:
-    from streams.files import EventFile
-    from streams.records import Record, records
+    from streams.kafka.records import Record, records
+    from streams.offline.files import EventFile
 
     if files is None:
         yield from records(bootstrap(broker), topic, since_ms=start_ms)
@@ -121,7 +121,7 @@ def _rows(
 def _as_json(alert: Alert, found: Found) -> dict[str, object]:
     from dataclasses import asdict
 
-    from streams.evidence import Scope
+    from streams.operators.evidence import Scope
 
     scope = Scope.of(alert)
     return {

@@ -32,7 +32,7 @@ def export(
 
     from driftline.errors import UsageError
     from streams.cli.options import settings
-    from streams.export import export as write
+    from streams.operators.export import export as write
     from streams.topics import Topics
 
     if predictions is None and labels is None:

@@ -28,7 +28,7 @@ def notify_test(
 
     from driftline.errors import ConfigError, DriftlineError
     from streams.cli.options import settings
-    from streams.document import suggestion
+    from streams.monitors.document import suggestion
     from streams.notify.destinations import load
 
     path = settings(destinations=destinations).destinations

@@ -27,10 +27,10 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Builds the profile that `reference:` in a monitor file names."""
-    from streams.files import EventFile, atomic_write, total_bytes
-    from streams.monitors import load
-    from streams.reference_build import build_profile, describe, refused
-    from streams.tables import ColumnMap
+    from streams.monitors.load import load
+    from streams.offline.files import EventFile, atomic_write, total_bytes
+    from streams.offline.reference_build import build_profile, describe, refused
+    from streams.offline.tables import ColumnMap
 
     columns = ColumnMap.parse(mapping or [])
     sources = [EventFile(path, columns=columns) for path in files]

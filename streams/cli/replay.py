@@ -21,8 +21,8 @@ from streams.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.monitors import Monitors
-    from streams.replay_summary import Summary
+    from streams.monitors.load import Monitors
+    from streams.offline.summary import Summary
 
 
 def replay(
@@ -75,10 +75,10 @@ def replay(
     No Kafka: for tuning thresholds before going live, and for looking at history.
     """
     from streams.cli.sweep import run_sweep
-    from streams.files import EventFile, total_bytes
-    from streams.replay import Replay
-    from streams.replay_summary import Results, summarise
-    from streams.tables import ColumnMap
+    from streams.offline.files import EventFile, total_bytes
+    from streams.offline.replay import Replay
+    from streams.offline.summary import Results, summarise
+    from streams.offline.tables import ColumnMap
 
     wanted = conditions(fail_on or [])
     columns = ColumnMap.parse(mapping or [])
@@ -116,7 +116,7 @@ def conditions(fail_on: list[str]) -> tuple[set[str], set[str]]:
 
     from driftline.alerts import Kind, Severity
     from driftline.errors import UsageError
-    from streams.document import suggestion
+    from streams.monitors.document import suggestion
 
     ranked = get_args(Severity)
     severities: set[str] = set()
@@ -149,7 +149,7 @@ def _alone(needs: str = "", **options: object) -> None:
 
 
 def _monitors(config: Path | None) -> Monitors:
-    from streams.monitors import inspect, load
+    from streams.monitors.load import inspect, load
 
     if config is not None:
         for note in inspect([config]).notes:

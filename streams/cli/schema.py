@@ -19,8 +19,8 @@ def schema(
 
     from driftline.errors import UsageError
     from driftline.schema import schemas
-    from streams.document import suggestion
-    from streams.monitor_schema import NAME, monitor_schema
+    from streams.monitors.document import suggestion
+    from streams.monitors.schema import NAME, monitor_schema
 
     found = {**schemas(), NAME: monitor_schema()}
     if name is not None:

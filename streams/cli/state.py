@@ -19,7 +19,7 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from streams.state_report import PartitionState
+    from streams.state.report import PartitionState
 
 HEADINGS = (
     "stage", "partition", "position", "lag", "generation", "age", "checkpoint", "held",
@@ -39,7 +39,7 @@ def state(
     """Shows checkpoints: positions, sizes, ages."""
     from dataclasses import asdict
 
-    from streams.state_report import report
+    from streams.state.report import report
     from streams.topics import Topics
 
     chosen = settings(topic_prefix=topic_prefix, state_dir=state_dir)

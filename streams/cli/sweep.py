@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from streams.files import EventFile
-    from streams.sweep import Trial
+    from streams.offline.files import EventFile
+    from streams.offline.sweep import Trial
 
 
 def run_sweep(
@@ -36,9 +36,9 @@ def run_sweep(
     from dataclasses import asdict
 
     from driftline.rules import rfc3339
-    from streams.replay import Feed
-    from streams.sweep import changes, settings, sweep
-    from streams.sweep_plot import check_plot, plot
+    from streams.offline.replay import Feed
+    from streams.offline.sweep import changes, settings, sweep
+    from streams.offline.sweep_plot import check_plot, plot
 
     tried, changed = settings(given[0]), changes(given[1])
     if picture is not None:

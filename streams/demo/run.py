@@ -26,7 +26,7 @@ from streams.demo.listen import Listener
 from streams.demo.receiver import Receiver, new_secret
 from streams.demo.story import Story
 from streams.demo.worker import MONITORS, WorkerProcess
-from streams.provision import apply
+from streams.kafka.provision import apply
 from streams.topics import Topics
 
 START_S = 120.0

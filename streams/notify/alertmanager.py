@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from driftline.alerts import Alert
 from driftline.errors import DeliveryError
 from driftline.rules import iso_ms
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify import render
 from streams.notify.api import Clock, Message, Traits
 from streams.notify.fields import secret_source, url_source

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from driftline.errors import DeliveryError
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify import render
 from streams.notify.api import Message, Traits
 from streams.notify.fields import secret_source

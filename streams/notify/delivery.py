@@ -23,7 +23,7 @@ from streams.notify.ledger import DEAD, WITHHELD, Ledger, Notification
 from streams.notify.passing import Passing
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 

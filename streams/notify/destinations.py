@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from driftline.errors import DriftlineError
-from streams.document import Document, Node, parse, suggestion
+from streams.monitors.document import Document, Node, parse, suggestion
 from streams.notify.log import Log
 from streams.notify.registry import NOTIFIERS
 from streams.notify.rules import Destination

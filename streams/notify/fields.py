@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from yarl import URL
 
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify.secrets import (
     Environment,
     PlainText,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from driftline.alerts import Alert
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify.api import Message, Traits
 from streams.notify.secrets import Environment
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import aiosmtplib
 
 from driftline.errors import DeliveryError
-from streams.document import Document, Node, required
+from streams.monitors.document import Document, Node, required
 from streams.notify import render
 from streams.notify.api import Clock, Message, Traits
 from streams.notify.fields import secret_source

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from driftline.alerts import Alert
 from driftline.errors import DeliveryError
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify import render
 from streams.notify.api import Clock, Message, Part, Traits
 from streams.notify.fields import secret_source, url_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify import alertmanager, apprise, jsm, log, mail, pagerduty, slack, webhook
 from streams.notify.api import Notifier, Traits
 from streams.notify.secrets import Environment

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from driftline.errors import DriftlineError
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 
 Environment: TypeAlias = Mapping[str, str]
 

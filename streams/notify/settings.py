@@ -8,7 +8,7 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify.api import KINDS, SEVERITIES, Traits
 from streams.notify.rules import (
     GROUP_FIELDS,

@@ -14,7 +14,7 @@ import logging
 from urllib.parse import urlencode
 
 from driftline.errors import DeliveryError
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify import render
 from streams.notify.api import Clock, Message, Traits
 from streams.notify.fields import secret_source, url_source

@@ -16,7 +16,7 @@ import hmac
 from collections.abc import Sequence
 
 from driftline.errors import DeliveryError
-from streams.document import Document, Node
+from streams.monitors.document import Document, Node
 from streams.notify.api import Clock, Message, Traits
 from streams.notify.fields import secret_source, url_source
 from streams.notify.http import Poster

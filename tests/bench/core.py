@@ -31,12 +31,12 @@ from river import drift, metrics, utils
 
 from detectors import engine
 from detectors.frame import Column, Frame, text_column
-from detectors.reference import ReferenceProfile
+from detectors.reference.profile import ReferenceProfile
 from detectors.reference_builder import build
 from detectors.spec import MonitorSpec
 from driftline import codec
 from driftline.subject import Subject
-from streams.rows import RowBuilder
+from streams.rows.builder import RowBuilder
 
 SUBJECT = Subject("bench", "1")
 SPEC = MonitorSpec(model="bench", task="binary", positive="yes")

@@ -11,7 +11,7 @@ from typing import Self
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from streams.provision import apply
+from streams.kafka.provision import apply
 from streams.topics import Topics
 from tests.bench.load import PREDICTIONS, Record
 

@@ -21,12 +21,12 @@ import orjson
 
 from detectors.frame import Frame
 from driftline.codec import decode
-from streams.channel import Header
-from streams.frames import Message
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard, JoinShard
-from streams.rows import RowBuilder
-from streams.singles import Records, Singles
+from streams.rows.builder import RowBuilder
+from streams.rows.singles import Records, Singles
 from tests.bench import load, setting
 from tests.bench.job import Job
 from tests.bench.load import LABELS, PREDICTIONS, Record

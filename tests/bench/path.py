@@ -21,12 +21,12 @@ import orjson
 
 from detectors.frame import Frame
 from driftline.codec import decode
-from streams.channel import Header
-from streams.frames import Message, pack, unpack
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message, pack, unpack
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard, JoinShard
-from streams.rows import RowBuilder, model_partition
-from streams.singles import Records, Singles
+from streams.rows.builder import RowBuilder, model_partition
+from streams.rows.singles import Records, Singles
 from streams.worker import calm_collector
 
 PARTITIONS = 4

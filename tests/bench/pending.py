@@ -22,10 +22,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from detectors.flow.join import JoinSpec, step
 from detectors.frame import ID, Array, Column, Frame, float_column
-from detectors.join import JoinSpec, step
-from streams.pending_disk import Head, SliceDisk
-from streams.rocks_pending import MAX_CHANGED, RocksPending
+from streams.state.pending_disk import Head, SliceDisk
+from streams.state.rocks_pending import MAX_CHANGED, RocksPending
 
 ENTRIES = 20_000_000
 STEP_ROWS = 2_000

@@ -67,7 +67,7 @@ def stage_of(frames: Sequence[str]) -> str:
 
 
 def module_of(frame: str) -> str:
-    """`streams/rows.py` of ours, the package's name of a library, the file of the rest."""
+    """`streams/rows/builder.py` of ours, the package's name of a library, the file of the rest."""
     path = frame.rpartition("(")[2].rstrip(")").rpartition(":")[0] or frame
     for folder in LIBRARIES:
         path = path.rpartition(folder)[2]

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from detectors.reference import ReferenceProfile
-from streams.files import EventFile
-from streams.monitors import Monitors, load
-from streams.reference_build import build_profile
+from detectors.reference.profile import ReferenceProfile
+from streams.monitors.load import Monitors, load
+from streams.offline.files import EventFile
+from streams.offline.reference_build import build_profile
 from tests.bench.load import Shape, events
 
 REFERENCE_ROWS = 5_000

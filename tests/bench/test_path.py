@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streams.monitors import Monitors
+from streams.monitors.load import Monitors
 from tests.bench import path
 
 

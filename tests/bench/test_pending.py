@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.pending_disk import SliceDisk
-from streams.rocks_pending import RocksPending
+from streams.state.pending_disk import SliceDisk
+from streams.state.rocks_pending import RocksPending
 from tests.bench import pending
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.provision import apply
+from streams.kafka.provision import apply
 from streams.topics import Topics
 from tests.chaos.cluster import Cluster
 from tests.chaos.export import export, missing

@@ -7,8 +7,8 @@ from collections import defaultdict
 from confluent_kafka import Message
 
 from streams.agents.stateful import _since
-from streams.channel import Receiver
-from streams.frames import unpack
+from streams.kafka.channel import Receiver
+from streams.kafka.frames import unpack
 from tests.strategies import rows_of
 
 Seen = dict[tuple[str, bytes], tuple[int, tuple[tuple[object, object], ...]]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from streams.frames import unpack
+from streams.kafka.frames import unpack
 from streams.topics import Topics
 from tests.chaos.faults import FaultError
 from tests.integration.live import Reader

@@ -1,4 +1,4 @@
-"""What `streams.transport` reaches into must be there, of the versions it was written against."""
+"""What our transport reaches into must be there, of the versions it was written against."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 
-from streams import raw_fetch, transport
+from streams.kafka import raw_fetch, transport
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ import pytest
 
 from detectors.frame import Frame
 from driftline.errors import CheckpointError
-from streams import manifest as form
-from streams.channel import Receiver
-from streams.frames import Message, pack, unpack
-from streams.monitors import Monitors
+from streams.kafka.channel import Receiver
+from streams.kafka.frames import Message, pack, unpack
+from streams.monitors.load import Monitors
 from streams.pipeline import JoinShard
+from streams.state import manifest as form
 from tests.strategies import rows_of
 
 

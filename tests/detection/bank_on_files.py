@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from detectors import profiling
 from detectors.bank import (
     Bank,
     Rate,
@@ -26,8 +25,9 @@ from detectors.bank import (
 )
 from detectors.bank.budget import TICK
 from detectors.frame import text_column
-from detectors.reference import MISSING, BinnedProfile, Bins, NumericProfile
-from detectors.serial import phi
+from detectors.reference import profiling
+from detectors.reference.profile import MISSING, BinnedProfile, Bins, NumericProfile
+from detectors.reference.serial import phi
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FRAME = 1_000

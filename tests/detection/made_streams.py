@@ -13,9 +13,9 @@ import numpy as np
 from detectors.spec import MonitorSpec
 from driftline.alerts import Alert, WindowSummary
 from driftline.rules import iso_ms
-from streams.files import EventFile
-from streams.monitors import Monitors
-from streams.replay import Replay
+from streams.monitors.load import Monitors
+from streams.offline.files import EventFile
+from streams.offline.replay import Replay
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from river import drift
 
-from detectors import profiling
 from detectors.bank import Bank, Rate, Rates, Signal, signal_of
 from detectors.bank.season import hourly_counts, phi_within_hours
-from detectors.reference import Bins
+from detectors.reference import profiling
+from detectors.reference.profile import Bins
 from tests.detection.laws import Stream, hours
 
 CHUNK = 4_096

@@ -44,7 +44,7 @@ def test_serial_correlation_would_break_the_bound_without_phi(monkeypatch):
     settings = {"signals": 10, "n0": 20_000, "n": EVENTS, "log_c": log(EVENTS / TICK)}
     law = laws.autocorrelated(0.9)
     assert bank_alarms(law, **settings) == 0
-    monkeypatch.setattr("detectors.profiling.phi", lambda scores: (1.0, 0))
+    monkeypatch.setattr("detectors.reference.profiling.phi", lambda scores: (1.0, 0))
     assert bank_alarms(law, **settings) > 100
 
 

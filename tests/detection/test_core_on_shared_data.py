@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from detectors import engine, join
+from detectors import engine
 from detectors.classes import ClassTable, local_classes, row_key
-from detectors.concept import Concept
+from detectors.errors.concept import Concept
+from detectors.flow import join
+from detectors.flow.sequencer import Sequencer
 from detectors.frame import Frame
 from detectors.order_key import order
-from detectors.reference import ErrorReference
-from detectors.scoring import of_classes
-from detectors.sequencer import Sequencer
+from detectors.reference.profile import ErrorReference
 from detectors.signals import score
 from detectors.spec import MonitorSpec
-from detectors.windows import Detection
+from detectors.windows.scoring import of_classes
+from detectors.windows.windows import Detection
 from driftline import codec
 from driftline.subject import Subject
-from streams.rows import RowBuilder
+from streams.rows.builder import RowBuilder
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -9,9 +9,9 @@ from streams.demo.data import DAY_MS, ms
 from streams.demo.expected import differences
 from streams.demo.run import write
 from streams.demo.worker import MONITORS
-from streams.files import EventFile
-from streams.monitors import inspect, load
-from streams.replay import Replay
+from streams.monitors.load import inspect, load
+from streams.offline.files import EventFile
+from streams.offline.replay import Replay
 
 pytestmark = pytest.mark.slow
 

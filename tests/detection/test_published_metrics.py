@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from detectors.estimated import Calibration, Expected, estimate
 from detectors.performance import deviations, rates, scores
+from detectors.windows.estimated import Calibration, Expected, estimate
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CLASSIFIERS = ("adult", "elec2", "nannyml_car_loan", "sea_abrupt", "tornado_sine1")

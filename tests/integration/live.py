@@ -19,7 +19,7 @@ import orjson
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.readings import COUNTED
+from streams.telemetry.readings import COUNTED
 from streams.topics import Topics
 from tests.stream import Stream
 

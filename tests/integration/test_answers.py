@@ -14,7 +14,7 @@ from driftline.actions import Action, decode_action
 from driftline.alerts import Alert, decode_alert
 from streams.brokers import Broker
 from streams.cli.app import app
-from streams.frames import unpack
+from streams.kafka.frames import unpack
 from streams.notify.ledger import decode
 from streams.topics import Topics
 from tests.integration.live import Reader, Workers, feed

@@ -9,7 +9,7 @@ from confluent_kafka import Message, Producer
 from streams.audit.recorder import Recorder
 from streams.audit.verify import verify
 from streams.brokers.api import Broker
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
 
 

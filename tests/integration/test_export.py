@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 from driftline.alerts import encode
 from streams.brokers import Broker
 from streams.cli import app
-from streams.pipeline_alerts import PipelineAlerts
-from streams.pipeline_rules import Bad, Key, rules
 from streams.topics import Topics
+from streams.watchdog.alerts import PipelineAlerts
+from streams.watchdog.rules import Bad, Key, rules
 from tests.integration.live import feed
 from tests.integration.test_cli import at, run, send
 from tests.integration.test_pipeline import SETTLE_MS, monitors
@@ -121,7 +121,7 @@ def test_doctor_finds_no_worker_and_pipeline_alerts_that_fire(broker: Broker, to
 
 
 def test_doctor_says_when_no_broker_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("streams.doctor.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("streams.watchdog.doctor.TIMEOUT_S", 0.5)
     broken = tmp_path / "monitors"
     broken.mkdir()
     (broken / "fraud.yaml").write_text("model: fraud\nno_such_key: 1\n")

@@ -11,8 +11,8 @@ from pathlib import Path
 from confluent_kafka import Message, Producer
 
 from driftline.alerts import Alert, decode_alert, encode
-from streams.pipeline_alerts import PipelineAlerts
-from streams.pipeline_rules import Bad, Key, rules
+from streams.watchdog.alerts import PipelineAlerts
+from streams.watchdog.rules import Bad, Key, rules
 from tests.integration.live import Reader
 from tests.integration.test_pipeline import Live, feed_slowly, live, monitors, replay
 from tests.stream import make_stream

@@ -22,23 +22,23 @@ from typer.testing import CliRunner
 
 from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
-from streams import checkpoint, pending_disk
 from streams.agents import join_disk
 from streams.agents.join import Join
 from streams.agents.join_disk import PartitionDisk
 from streams.brokers import Broker
-from streams.changes import ChangeLog, Writer
-from streams.channel import Header
-from streams.checkpoint import CHUNK_BYTES, CheckpointStore
 from streams.cli import app
-from streams.frames import Message, pack
-from streams.manifest import CONFIG, STATE, Draft, Run
-from streams.monitors import Monitors
-from streams.rocks_pending import RocksPending
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message, pack
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.session import RestartNeededError, Session
-from streams.telemetry import Telemetry
+from streams.state import checkpoint, pending_disk
+from streams.state.changes import ChangeLog, Writer
+from streams.state.checkpoint import CHUNK_BYTES, CheckpointStore
+from streams.state.manifest import CONFIG, STATE, Draft, Run
+from streams.state.rocks_pending import RocksPending
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 from tests.strategies import Label, Prediction, Row, frames_of
 
 ReadTopic = Callable[..., list[confluent_kafka.Message]]

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from driftline.errors import BrokerUnreachable
 from streams.brokers import Broker, start_broker
 from streams.brokers.process import free_ports
-from streams.provision import TopicMismatchError, apply
+from streams.kafka.provision import TopicMismatchError, apply
 from streams.topics import ALERTS, DAY_MS, Topics
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.bank import Bank, Rate, Rates
-from detectors.reference import CHANGED, MISSING
+from detectors.reference.profile import CHANGED, MISSING
 from tests.bank_signals import categories, numbers
 
 SIGNALS = [

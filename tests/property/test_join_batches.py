@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from detectors.frame import Frame
 from detectors.spec import MonitorSpec
-from streams.channel import Header
-from streams.frames import Message, pack, unpack
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message, pack, unpack
+from streams.monitors.load import Monitors
 from streams.pipeline import JoinShard
 from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.join import JoinSpec, MemoryPending, step
+from detectors.flow.join import JoinSpec, MemoryPending, step
 from driftline.rules import class_text
 from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 

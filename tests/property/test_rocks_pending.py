@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detectors.join import JoinSpec, MemoryPending, step
-from streams.pending_disk import Head, SliceDisk
-from streams.rocks_pending import Changes, RocksPending
+from detectors.flow.join import JoinSpec, MemoryPending, step
+from streams.state.pending_disk import Head, SliceDisk
+from streams.state.rocks_pending import Changes, RocksPending
 from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=32, horizons_ms={"churn": 16}, default_segments=("region",))
@@ -162,7 +162,7 @@ def test_a_folder_keeps_what_was_put_and_drops_whole_slices(tmp_path: Path) -> N
 
 
 def test_a_folder_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from streams import pending_disk
+    from streams.state import pending_disk
 
     monkeypatch.setattr(pending_disk, "_LOCK_WAIT_S", 0.0)
     first = SliceDisk(tmp_path)
@@ -173,7 +173,7 @@ def test_a_folder_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_full_disk_is_said_and_the_folder_can_be_opened_again(tmp_path: Path) -> None:
-    from streams.pending_disk import DiskError
+    from streams.state.pending_disk import DiskError
 
     disk = SliceDisk(tmp_path)
     disk.put({1: [(b"a" * 16, b"one")]})

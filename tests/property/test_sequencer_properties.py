@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.sequencer import Sequencer
+from detectors.flow.sequencer import Sequencer
 from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 
 END = 1_000

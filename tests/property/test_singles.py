@@ -17,8 +17,8 @@ from driftline import shapes
 from driftline.codec import decode
 from driftline.events import Reject
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES
-from streams.rows import RowBuilder
-from streams.singles import Records, Singles
+from streams.rows.builder import RowBuilder
+from streams.rows.singles import Records, Singles
 from tests.strategies import rows_of
 
 T = 1_793_500_000_000

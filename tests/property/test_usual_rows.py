@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors import usual
+from detectors.flow import usual
+from detectors.flow.join import JoinSpec, MemoryPending, step
 from detectors.frame_codec import encode_frame
-from detectors.join import JoinSpec, MemoryPending, step
 from tests.strategies import Row, frames_of, in_key_order, row_lists
 
 SPEC = JoinSpec(default_horizon_ms=160, horizons_ms={"churn": 48}, default_segments=("region",))

@@ -15,14 +15,14 @@ from driftline.alerts import Command, decode_command, encode
 from driftline.errors import ContractError, DeliveryError
 from streams.agents.commands import Commands
 from streams.agents.ingest import Ingest
-from streams.frames import unpack
-from streams.monitors import Monitors
+from streams.kafka.frames import unpack
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination
 from streams.pipeline import DetectShard, JoinShard
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 from tests.notifying import NOW, Bench, MemoryLedger, Scripted, make_alert, resolved
 
 NAMES = (

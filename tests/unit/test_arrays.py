@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors import adwin_state
 from detectors.arrays import dump_array, load_array
 from detectors.drift.adwin import Adwin
 from detectors.ring import Ring
+from detectors.river import adwin_state
 
 
 def through(array: np.ndarray) -> tuple[np.ndarray, int]:

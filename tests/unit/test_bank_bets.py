@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from detectors import profiling
 from detectors.bank.alternatives import adaptive, adaptive_radius, bets, radius
 from detectors.bank.exact import STEP
 from detectors.bank.labels import Signal, signal_of
 from detectors.bank.season import has_season, hour_of_day, hourly_counts, phi_within_hours
-from detectors.reference import CHANGED, MISSING
+from detectors.reference import profiling
+from detectors.reference.profile import CHANGED, MISSING
 from tests.bank_signals import categories, numbers
 
 

@@ -6,7 +6,7 @@ import pytest
 from detectors.bank import Bank, Rate, Rates, Turn
 from detectors.bank.evidence import Evidence
 from detectors.bank.exact import STEP
-from detectors.reference import CHANGED, MISSING
+from detectors.reference.profile import CHANGED, MISSING
 from tests.bank_signals import categories, numbers
 
 LIMIT = 12.0

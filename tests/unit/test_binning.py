@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from detectors.binning import NumberBins
 from detectors.feed import TICKS, RankFeed, boxed
-from detectors.profiling import numeric
-from detectors.reference import Bins
+from detectors.reference.profile import Bins
+from detectors.reference.profiling import numeric
 from detectors.signals import Measure
 
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e308, 5e-324)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from streams.channel import Header, Receiver, Sender
+from streams.kafka.channel import Header, Receiver, Sender
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """The channel rule under random schedules: two hops of the real Sender and Receiver.
 
 source partitions -> ingest -> shards of join -> partitions of detect, with the session rules of
-`streams.channel` around them. Schedules crash sessions, leave zombies behind that go on sending and
-writing stale checkpoints, lose sends, lose acknowledgements, repeat sends, and move partitions
-away and back. Afterwards every id must have been applied exactly once, at join and at detect.
+`streams.kafka.channel` around them. Schedules crash sessions, leave zombies behind that go on
+sending and writing stale checkpoints, lose sends, lose acknowledgements, repeat sends, and move
+partitions away and back. Afterwards every id must have been applied exactly once, at join and at
+detect.
 
 A model that cannot fail proves nothing: with any one rule taken away, some run must lose or double.
 """
@@ -16,7 +17,7 @@ from random import Random
 
 import pytest
 
-from streams.channel import Header, Receiver, Sender
+from streams.kafka.channel import Header, Receiver, Sender
 
 WIDTHS = {"ingest": 2, "join": 2, "detect": 2}  # partitions of each stage's input
 AFTER = {"ingest": "join", "join": "detect"}

@@ -11,10 +11,10 @@ import pytest
 from faust.types import TP
 
 from streams import stages
+from streams.kafka.transport import Batch
 from streams.session import Session, Stage
 from streams.stages import Stages
-from streams.telemetry import Telemetry
-from streams.transport import Batch
+from streams.telemetry.telemetry import Telemetry
 
 ONE, TWO = TP("rows", 0), TP("rows", 1)
 

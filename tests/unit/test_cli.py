@@ -21,7 +21,7 @@ from streams.cli import app
 from streams.cli.alerts import incidents, present
 from streams.cli.deadletters import describe
 from streams.cli.replay import conditions
-from streams.records import Record
+from streams.kafka.records import Record
 
 T = 1_793_500_000_000
 
@@ -58,7 +58,7 @@ def test_wrong_use_is_exit_code_2_and_no_traceback(args: list[str]):
 
 
 def test_no_broker_at_the_address_is_exit_code_4(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("streams.records.CONNECT_S", 0.5)
+    monkeypatch.setattr("streams.kafka.records.CONNECT_S", 0.5)
     result = run("alerts", "--broker", "127.0.0.1:9")
     assert result.exit_code == 4
     assert "no Kafka broker answers at 127.0.0.1:9" in result.stderr
@@ -209,7 +209,7 @@ def test_replay_prints_tables_for_people(tmp_path: Path):
 
 AGAIN = """
 import os, streams.worker
-from streams.transport import SessionsNotOpenedError
+from streams.kafka.transport import SessionsNotOpenedError
 
 def run_worker(settings):
     print(os.getpid(), settings.broker, flush=True)

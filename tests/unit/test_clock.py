@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detectors.clock import ArrivalClock
+from detectors.flow.clock import ArrivalClock
 
 TWO = {"predictions": 2}
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.cohort_report import compare_ages, report
-from detectors.cohorts import DAY_MS, HOUR_MS, Cohorts, size_for
+from detectors.measures.cohort_report import compare_ages, report
+from detectors.measures.cohorts import DAY_MS, HOUR_MS, Cohorts, size_for
 
 
 def ints(*values):

@@ -13,12 +13,12 @@ from detectors.spec import MonitorSpec
 from driftline.alerts import Alert, Command, CommandName, decode_command, encode
 from driftline.errors import ContractError
 from driftline.rules import Reason, rfc3339
-from streams.channel import Header
-from streams.command_rows import command_frame, shard_of_command
-from streams.frames import Message, pack, unpack
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message, pack, unpack
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard, JoinShard
-from streams.shards import model_partition
+from streams.rows.command_rows import command_frame, shard_of_command
+from streams.rows.shards import model_partition
 from tests.detect_runs import Detect, command
 from tests.monitored import START_MS, SUBJECT, classifier
 

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from detectors import engine, policy, riverstate
-from detectors.configured import Configured, chosen
+from detectors import engine, policy
+from detectors.configured.feeds import Configured, chosen
 from detectors.feed import TICKS
 from detectors.policy import PolicyState
 from detectors.reference_builder import build
 from detectors.registry import DETECTORS
+from detectors.river import riverstate
 from detectors.spec import DetectorSpec, MonitorSpec
 from driftline.rules import iso_ms
-from streams import document, monitor_file
+from streams.monitors import document
+from streams.monitors import file as monitor_file
 from tests.monitored import START_MS, SUBJECT, Row, Run, classifier, frames, regression
 
 FILE = """\

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.cells import CellCounts, CellGrid
-from detectors.decompose import CellErrors, split
+from detectors.measures.cells import CellCounts, CellGrid
+from detectors.measures.decompose import CellErrors, split
 
 counts = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=3, max_size=3)
 

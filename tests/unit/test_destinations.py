@@ -170,7 +170,7 @@ def test_every_kind_of_notifier_is_built_with_its_name():
 
 
 def _nothing():
-    from streams.document import Document, Node
+    from streams.monitors.document import Document, Node
 
     return Document("x"), Node("", 1, 1), {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.document import Document, Node, parse, suggestion
+from streams.monitors.document import Document, Node, parse, suggestion
 
 
 def root(text: str) -> tuple[Document, Node]:

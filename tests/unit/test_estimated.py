@@ -6,8 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from detectors.cells import CellCounts, CellGrid
-from detectors.estimated import METRICS, Calibration, Expected, estimate, surprise, unsure_share
+from detectors.measures.cells import CellCounts, CellGrid
+from detectors.windows.estimated import (
+    METRICS,
+    Calibration,
+    Expected,
+    estimate,
+    surprise,
+    unsure_share,
+)
 
 SKLEARN = {
     "accuracy": sk.accuracy_score,

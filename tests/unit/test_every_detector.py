@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors import riverstate
 from detectors.api import Change, Detector
 from detectors.drift.adwin import Adwin
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.registry import DETECTORS
+from detectors.river import riverstate
 
 every = pytest.mark.parametrize("kind", DETECTORS.values(), ids=DETECTORS)
 OWN_STATE = (PageHinkley,)

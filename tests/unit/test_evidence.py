@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from driftline.alerts import Alert, Span, encode
 from driftline.evidence import Evidence, Histogram
 from streams.cli.app import app
-from streams.evidence import Growth, Scope, find
-from streams.records import Record
+from streams.kafka.records import Record
+from streams.operators.evidence import Growth, Scope, find
 from tests.notifying import make_alert
 from tests.stream import make_stream
 from tests.unit.test_replay import SPECS, run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.exact import ExactSums, exact_squares, mean_of, standard_error
+from detectors.measures.exact import ExactSums, exact_squares, mean_of, standard_error
 
 numbers = st.floats(-1e100, 1e100, allow_subnormal=True)
 rows = st.lists(st.tuples(numbers, numbers), max_size=40)

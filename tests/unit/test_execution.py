@@ -17,18 +17,18 @@ from detectors.remedy_spec import Remedy
 from detectors.spec import MonitorSpec
 from driftline.actions import Action, decode_action
 from driftline.errors import DeliveryError, UsageError
-from streams import execution
 from streams.agents.execute import Execute, Known
-from streams.execution import Executor, executor
-from streams.hooks import Hook, load
-from streams.monitors import Monitors
+from streams.kafka.transport import Batch
+from streams.monitors.load import Monitors
 from streams.notify.rules import Destination, Retry
 from streams.notify.secrets import PlainText
 from streams.notify.webhook import Webhook
+from streams.operators import execution
+from streams.operators.execution import Executor, executor
+from streams.operators.hooks import Hook, load
 from streams.session import Session
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
-from streams.transport import Batch
 from tests.notifying import FakeClock
 from tests.receiver import KEY, SECRET, Receiver, verified
 

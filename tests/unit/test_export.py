@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from driftline.codec import decode
-from streams.export import stamped
+from streams.operators.export import stamped
 
 T = 1_793_500_000_000
 EVENT = {"prediction_id": "p1", "model": "m", "version": "1", "prediction": 1}

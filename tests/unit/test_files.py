@@ -13,8 +13,8 @@ import pytest
 
 from driftline.codec import decode
 from driftline.errors import UsageError
-from streams.files import EventFile, atomic_write
-from streams.tables import ColumnMap
+from streams.offline.files import EventFile, atomic_write
+from streams.offline.tables import ColumnMap
 
 T = 1_793_500_000_000
 

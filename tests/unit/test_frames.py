@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from detectors.frame import ID, Column, Frame, float_column, text_column
 from driftline.errors import UnknownVersion
-from streams.channel import Header
-from streams.frames import Message, pack, unpack
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message, pack, unpack
 from tests.strategies import rows_of
 
 GOLDEN_V1 = bytes.fromhex(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.health import BEAT_LIMIT_S, MAX_REQUESTS, HealthPortError, HealthServer
-from streams.telemetry import Telemetry
+from streams.telemetry.health import BEAT_LIMIT_S, MAX_REQUESTS, HealthPortError, HealthServer
+from streams.telemetry.telemetry import Telemetry
 
 
 class Monotonic:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detectors.sequencer import Sequencer
-from streams.held_rows import HeldRows
+from detectors.flow.sequencer import Sequencer
+from streams.state.held_rows import HeldRows
 from tests.strategies import Prediction, frames_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.id_table import EMPTY, GONE, IdTable
+from detectors.flow.id_table import EMPTY, GONE, IdTable
 
 IDS = st.lists(st.integers(0, 400), max_size=300)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detectors.join import JoinSpec, MemoryPending, step
-from detectors.outcome import KEY_COLUMNS
+from detectors.flow.join import JoinSpec, MemoryPending, step
+from detectors.flow.outcome import KEY_COLUMNS
 from tests.joining import FAR, SPEC, counts, outcomes, passed, run
 from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 

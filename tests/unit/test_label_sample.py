@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.flow.join_spec import sampled
 from detectors.frame import ID
-from detectors.join_spec import sampled
-from streams.monitors import load
+from streams.monitors.load import load
 from tests.detection.test_shared_data import invoke
 
 T = 1_793_500_000_000

@@ -9,10 +9,10 @@ import pytest
 
 from detectors import engine, policy
 from detectors.bank import signal_of
+from detectors.banked.levels import LEARNED, Level, _learned
 from detectors.frame import ID, Column, Frame, float_column, text_column
-from detectors.levels import LEARNED, Level, _learned
-from detectors.profiling import numeric
-from detectors.reference import ReferenceProfile
+from detectors.reference.profile import ReferenceProfile
+from detectors.reference.profiling import numeric
 from detectors.reference_builder import build
 from detectors.spec import MonitorSpec
 from detectors.state import MonitorState

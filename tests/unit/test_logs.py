@@ -9,7 +9,7 @@ import logging.config
 
 import pytest
 
-from streams import logs
+from streams.telemetry import logs
 
 
 class Terminal(io.StringIO):

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from streams.monitor_schema import DRAFT, monitor_schema
-from streams.monitor_words import KEYS
-from streams.monitors import inspect
+from streams.monitors.load import inspect
+from streams.monitors.schema import DRAFT, monitor_schema
+from streams.monitors.words import KEYS
 from tests.unit.test_monitors import FULL
 
 ROOT = Path(__file__).parents[2]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from detectors.reference import ReferenceProfile
+from detectors.reference.profile import ReferenceProfile
 from detectors.reference_builder import build
 from detectors.remedy_spec import Remedy
 from detectors.spec import MetricSpec, MonitorSpec, Threshold
 from driftline.errors import ConfigError, UsageError
-from streams.monitors import MonitorError, Monitors, inspect, load
+from streams.monitors.load import MonitorError, Monitors, inspect, load
 from tests.monitored import SUBJECT, classifier, frames
 
 FULL = """\

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faust.types import TP
 
-from streams.pacing import APART_MS, PATIENCE_S, Pacing
+from streams.kafka.pacing import APART_MS, PATIENCE_S, Pacing
 
 PREDICTIONS, LABELS, OTHER = TP("predictions", 0), TP("labels", 0), TP("labels", 1)
 

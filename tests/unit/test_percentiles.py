@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from detectors import engine
 from detectors.frame import Column, Frame, float_column
-from detectors.percentiles import LEAST, MOST, SHOWN, buckets_of, counts_of, percentiles
-from detectors.window import Window
+from detectors.measures.percentiles import LEAST, MOST, SHOWN, buckets_of, counts_of, percentiles
+from detectors.windows.window import Window
 from tests.monitored import SUBJECT
 from tests.unit.test_served import SPEC, rows, watch
 

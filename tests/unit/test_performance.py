@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from detectors.api import Value
-from detectors.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS
+from detectors.measures.matrix import NO_OUTCOMES, NO_POSITIVE_CLASS
 from detectors.performance.confusion import (
     PAIR_SHIFT,
     ClassEntries,

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from driftline.alerts import Alert, decode_alert, encode, fingerprint
-from streams.pipeline_alerts import PipelineAlerts
-from streams.pipeline_rules import Bad, Examiner, Key, rules
-from streams.vitals import PartitionVitals, Tally, Vitals
+from streams.telemetry.vitals import PartitionVitals, Tally, Vitals
+from streams.watchdog.alerts import PipelineAlerts
+from streams.watchdog.rules import Bad, Examiner, Key, rules
 
 WALL_MS = 1_790_000_000_000
 ROWS = "driftline-rows/0"

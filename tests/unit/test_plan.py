@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from detectors import profiling
 from detectors.engine import new, snapshot
-from detectors.reference import AttributionProfile, ReferenceProfile, UnsupportedProfile
+from detectors.reference import profiling
+from detectors.reference.profile import AttributionProfile, ReferenceProfile, UnsupportedProfile
 from detectors.spec import DetectorSpec, MonitorSpec, Threshold
 from driftline.errors import UsageError
 from driftline.subject import Subject
 from streams.cli.check import amount, size
-from streams.monitors import Monitors
-from streams.plan import LABEL_BYTES, PENDING_BYTES, ModelPlan, per_second, plan
+from streams.monitors.load import Monitors
+from streams.offline.plan import LABEL_BYTES, PENDING_BYTES, ModelPlan, per_second, plan
 from tests.unit.test_cli import run
 
 DICE = np.random.default_rng(3)

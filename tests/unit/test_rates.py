@@ -163,7 +163,7 @@ def test_the_standard_error_is_that_of_repeated_samples(metric):
 def test_the_interval_of_a_share_is_wilsons():
     from scipy.stats import binomtest
 
-    from detectors.estimate import wilson
+    from detectors.measures.estimate import wilson
 
     for part, whole in ((0, 7), (3, 7), (7, 7), (40, 1000)):
         theirs = binomtest(part, whole).proportion_ci(method="wilson")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import driftline
 from driftline import MemoryTransport
 from streams.cli import app
-from streams.monitors import inspect
+from streams.monitors.load import inspect
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from detectors.join import JoinSpec, MemoryPending, step
+from detectors.flow.join import JoinSpec, MemoryPending, step
 from tests.joining import counts, outcomes
 from tests.strategies import Label, Prediction, Row, frames_of
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.profiling import categorical, error_reference, numeric
-from detectors.reference import (
+from detectors.reference.profile import (
     CHANGED,
     MISSING,
     Bins,
@@ -18,8 +17,9 @@ from detectors.reference import (
     rank,
     weak,
 )
+from detectors.reference.profiling import categorical, error_reference, numeric
+from detectors.reference.serial import phi
 from detectors.reference_builder import build
-from detectors.serial import phi
 from detectors.spec import MonitorSpec, config_hash
 from driftline.errors import CheckpointError, UnknownVersion
 from tests.monitored import SUBJECT, classifier, frames, regression

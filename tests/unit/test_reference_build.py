@@ -9,14 +9,14 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from detectors.reference import from_json
+from detectors.reference.profile import from_json
 from detectors.spec import MonitorSpec
 from driftline.errors import CheckpointError, UsageError
 from streams.cli import app
-from streams.files import EventFile
-from streams.monitors import Monitors
-from streams.reference_build import build_profile
-from streams.tables import ColumnMap
+from streams.monitors.load import Monitors
+from streams.offline.files import EventFile
+from streams.offline.reference_build import build_profile
+from streams.offline.tables import ColumnMap
 
 T = 1_793_500_000_000
 

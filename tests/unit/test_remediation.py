@@ -9,7 +9,7 @@ from detectors.remedy_spec import Remedy
 from detectors.spec import MonitorSpec
 from driftline.actions import Action, decode_action
 from driftline.rules import iso_ms, rfc3339
-from streams.monitors import Monitors
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard
 from tests.detect_runs import Detect, command
 from tests.monitored import classifier

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from detectors.remedies import Decision, RemedyState, step
+from detectors.operators.remedies import Decision, RemedyState, step
 from detectors.remedy_spec import HOUR_MS, Remedy
 from driftline.actions import Action
 from driftline.alerts import Alert, DetectorRef, Statistic, alert_id, fingerprint

@@ -13,11 +13,11 @@ import pytest
 
 from detectors.spec import MonitorSpec
 from driftline.alerts import Alert, WindowSummary
-from streams import replay as module
-from streams.files import EventFile
-from streams.monitors import Monitors
-from streams.replay import Replay
-from streams.replay_summary import Results, Summary, summarise
+from streams.monitors.load import Monitors
+from streams.offline import replay as module
+from streams.offline.files import EventFile
+from streams.offline.replay import Replay
+from streams.offline.summary import Results, Summary, summarise
 from tests.stream import HORIZON_MS, lines, make_stream
 
 T = 1_793_500_000_000

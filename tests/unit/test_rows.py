@@ -13,7 +13,7 @@ from detectors.frame import Frame
 from detectors.order_key import order
 from driftline.codec import decode
 from driftline.rules import MAX_AHEAD_MS, Reason
-from streams.rows import RowBuilder, id_hash, id_hashes, model_partition, shard_of
+from streams.rows.builder import RowBuilder, id_hash, id_hashes, model_partition, shard_of
 from tests.strategies import rows_of
 
 T = 1_793_500_000_000

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from detectors.measures.score_counts import ScoreCounts, pr_auc, roc_auc, score_keys
 from detectors.performance import scores as s
-from detectors.score_counts import ScoreCounts, pr_auc, roc_auc, score_keys
 
 CLASSES = np.arange(4)
 
@@ -73,7 +73,7 @@ def test_calibration_errors_follow_from_scikit_learns_curve():
 
 
 def test_noise_is_the_calibration_error_of_a_calibrated_model():
-    from detectors.reliability import noise
+    from detectors.measures.reliability import noise
 
     rng = np.random.default_rng(8)
     errors, noises = [], []

@@ -9,7 +9,7 @@ import pytest
 from detectors import engine, policy
 from detectors.bank.season import seasonal
 from detectors.frame import ID, Column, Frame, float_column, text_column
-from detectors.reference import ReferenceProfile, from_json
+from detectors.reference.profile import ReferenceProfile, from_json
 from detectors.reference_builder import build
 from detectors.spec import MonitorSpec
 from driftline.alerts import Alert

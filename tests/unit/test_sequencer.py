@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detectors.flow.sequencer import Sequencer
 from detectors.frame import Column, Frame, text_column
-from detectors.sequencer import Sequencer
 from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 

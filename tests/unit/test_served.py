@@ -11,7 +11,7 @@ import pytest
 from detectors import engine, policy
 from detectors.frame import ID, Column, Frame, concat, float_column
 from detectors.plan import plan_of
-from detectors.reference import from_json
+from detectors.reference.profile import from_json
 from detectors.reference_builder import build
 from detectors.served import MAX_ATTRIBUTIONS, influences
 from detectors.spec import MonitorSpec

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from detectors.frame import Column, Frame, text_column
-from streams.channel import Header
-from streams.frames import Message
-from streams.monitors import Monitors
+from streams.kafka.channel import Header
+from streams.kafka.frames import Message
+from streams.monitors.load import Monitors
 from streams.pipeline import DetectShard
 from streams.shown import APART_S, BUDGET_S, Shown
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 
 
 class Clock:

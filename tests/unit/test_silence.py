@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from detectors.silence import SILENT_MS
+from detectors.operators.silence import SILENT_MS
 from detectors.spec import MonitorSpec, Threshold
 from driftline.rules import rfc3339
 from tests.detect_runs import Detect

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streams.session import Session
 from streams.stages import Stages
-from streams.telemetry import Telemetry
+from streams.telemetry.telemetry import Telemetry
 
 OURS = TP("rows", 2)
 

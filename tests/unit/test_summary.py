@@ -4,10 +4,10 @@ import numpy as np
 
 from detectors.api import Metric, Value
 from detectors.classes import ClassTable, Decision
-from detectors.measured import measure as measured_by
 from detectors.performance.confusion import ClassEntries
 from detectors.registry import DEFAULTS, METRICS, AnyMetric
-from detectors.tallies import ClassTally, Entries
+from detectors.windows.measured import measure as measured_by
+from detectors.windows.tallies import ClassTally, Entries
 
 
 def measured(tally: ClassTally | None, metrics: list[AnyMetric]) -> dict[str, Value]:

@@ -14,12 +14,12 @@ from detectors.spec import MonitorSpec
 from driftline.alerts import Alert
 from driftline.errors import UsageError
 from streams.cli.sweep import show
-from streams.files import EventFile
-from streams.monitors import MonitorError, Monitors
-from streams.replay import Feed, Replay
-from streams.replay_summary import Results
-from streams.sweep import Caught, Trial, changes, monitors_with, settings, sweep
-from streams.sweep_plot import check_plot, plot
+from streams.monitors.load import MonitorError, Monitors
+from streams.offline.files import EventFile
+from streams.offline.replay import Feed, Replay
+from streams.offline.summary import Results
+from streams.offline.sweep import Caught, Trial, changes, monitors_with, settings, sweep
+from streams.offline.sweep_plot import check_plot, plot
 from tests.unit.test_cli import run
 
 T = 1_793_500_000_000
@@ -171,7 +171,7 @@ def test_a_plot_that_cannot_be_is_refused_before_any_replay(monkeypatch: pytest.
     with pytest.raises(UsageError, match="--change-at"):
         check_plot([])
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("streams.sweep_plot.find_spec", lambda _: None)
+    monkeypatch.setattr("streams.offline.sweep_plot.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'driftline\[plot\]'"):
         check_plot([T])
 

@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftline.events import Decoded
 from driftline.rules import Reason
-from streams.readings import COUNTED, OTHER, TOP_SIGNALS, Reading
-from streams.telemetry import Telemetry
+from streams.telemetry.readings import COUNTED, OTHER, TOP_SIGNALS, Reading
+from streams.telemetry.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -10,7 +10,7 @@ import pytest
 from detectors.engine import new
 from detectors.frame import Column, Frame, text_column
 from detectors.plan import plan_of
-from detectors.reference import from_json
+from detectors.reference.profile import from_json
 from detectors.reference_builder import build
 from detectors.texts import known_tokens, length_column, token_column
 from driftline.alerts import Alert

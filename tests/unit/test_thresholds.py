@@ -9,7 +9,7 @@ import pytest
 from detectors import policy
 from detectors.baseline import of_error
 from detectors.policy import PolicyState
-from detectors.reference import ErrorReference, NumericProfile, ReferenceProfile, from_json
+from detectors.reference.profile import ErrorReference, NumericProfile, ReferenceProfile, from_json
 from detectors.reference_builder import build
 from detectors.registry import METRICS, metrics_of
 from detectors.spec import MetricSpec, MonitorSpec, Threshold

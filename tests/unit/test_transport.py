@@ -9,8 +9,8 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.pacing import Pacing
-from streams.transport import Consumer
+from streams.kafka.pacing import Pacing
+from streams.kafka.transport import Consumer
 
 OURS, GONE = TP("rows", 2), TP("rows", 3)
 RECORDS: Any = {OURS: ["from offset 5 on"], GONE: ["of a partition that left"]}

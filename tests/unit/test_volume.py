@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.spec import MonitorSpec
-from detectors.volume import ASLEEP_MS, MINUTE_MS, Volume
-from detectors.volume_finding import findings
-from detectors.volume_past import DAY_MS, SLOT_MS
-from detectors.volume_told import Told
+from detectors.volume.finding import findings
+from detectors.volume.past import DAY_MS, SLOT_MS
+from detectors.volume.told import Told
+from detectors.volume.watch import ASLEEP_MS, MINUTE_MS, Volume
 from tests.detection.test_shared_data import invoke
 from tests.monitored import Row, Run
 

@@ -9,7 +9,7 @@ from detectors.error_signal import HELD, ErrorSignal
 from detectors.features import Features
 from detectors.feed import TICKS, RankFeed, to_ticks
 from detectors.ranked import MEMORY, Ranked
-from detectors.reference import ErrorReference
+from detectors.reference.profile import ErrorReference
 from detectors.reference_builder import build
 from detectors.ring import Ring
 from detectors.signals import observe

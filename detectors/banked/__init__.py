@@ -1,0 +1,1 @@
+"""Prediction rows before the bank: signals, episodes, and what is told of them."""

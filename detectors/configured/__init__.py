@@ -1,0 +1,1 @@
+"""Detectors of the registry that a monitor file asks for."""

@@ -1,0 +1,1 @@
+"""Errors over time: worse, and worse for the same scores."""

@@ -1,0 +1,69 @@
+"""Frames one after the other, merged by levels, so that there are never many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detectors.flow.id_table import words_of
+from detectors.frame import Array, Frame, concat
+
+_FAN = 16  # so many frames of one level are merged into one of the next
+
+
+@dataclass(slots=True, eq=False)
+class Rows:
+    """The rows of frames of one subject and kind, numbered in the order they came."""
+
+    frames: list[Frame] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    n: int = 0
+
+    def append(self, frame: Frame) -> None:
+        """Add rows, with the text values they use; they must not share a message's memory."""
+        frame.columns = {name: column.compact() for name, column in frame.columns.items()}
+        self.frames.append(frame)
+        self.levels.append(0)
+        self.starts.append(self.n)
+        self.n += frame.n
+        while self.levels[-_FAN:] == [self.levels[-1]] * _FAN:
+            self.frames[-_FAN:] = [concat(self.frames[-_FAN:])]
+            self.levels[-_FAN:] = [self.levels[-1] + 1]
+            self.starts[-_FAN:] = [self.starts[-_FAN]]
+
+    def take(self, rows: Array) -> Iterator[tuple[Array, Frame]]:
+        """(positions in `rows`, those rows) for each frame that has some."""
+        frames = np.searchsorted(np.array(self.starts), rows, side="right") - 1
+        for number in np.unique(frames).tolist():
+            at = np.flatnonzero(frames == number)
+            part = self.frames[number].take(rows[at] - self.starts[number])
+            for name, column in part.columns.items():
+                if column.values is not None and len(column.values) > part.n:
+                    part.columns[name] = column.compact()
+            yield at, part
+
+    def taken(self, rows: Array) -> Frame:
+        """These rows, at least one, in the order given."""
+        return together(list(self.take(rows)))
+
+    def words(self, start: int, stop: int) -> Array:
+        """The ids of the rows from `start` to before `stop`, as two integers each."""
+        parts = [
+            words_of(frame.columns["id"].data[max(0, start - first) : max(0, stop - first)])
+            for first, frame in zip(self.starts, self.frames, strict=True)
+            if first < stop and first + frame.n > start
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
+
+
+def together(parts: list[tuple[Array, Frame]]) -> Frame:
+    """One frame of parts and the places that their rows have in it, with the texts they use."""
+    frame = concat([part for _, part in parts])
+    places = np.concatenate([at for at, _ in parts])
+    if (places[1:] < places[:-1]).any():
+        frame = frame.take(np.argsort(places))
+    columns = {name: column.compact() for name, column in frame.columns.items()}
+    return Frame(frame.subject, frame.kind, frame.n, columns)

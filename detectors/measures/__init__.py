@@ -1,0 +1,1 @@
+"""Mathematics that metrics and reports share."""

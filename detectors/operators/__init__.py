@@ -1,0 +1,1 @@
+"""What people and policies decide: commands, their effect, and remediation."""

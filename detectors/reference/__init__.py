@@ -1,0 +1,1 @@
+"""Reference profiles: what normal looks like."""

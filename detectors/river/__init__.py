@@ -1,0 +1,1 @@
+"""What we reach into of River, pinned by tests."""

@@ -1,0 +1,1 @@
+"""Traffic against its own past: outages, drops and floods."""

@@ -1,0 +1,1 @@
+"""Event-time windows and what they say: outcomes scored, tallied, summarised."""

@@ -1,0 +1,1 @@
+"""Between us and Kafka: Faust's transport, topics, messages and their marks."""

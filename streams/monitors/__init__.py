@@ -1,0 +1,1 @@
+"""Monitor files: read, judged, and described to editors."""

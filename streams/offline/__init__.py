@@ -1,0 +1,1 @@
+"""Without Kafka: replay, sweeps, plans and references from files."""

@@ -1,0 +1,1 @@
+"""What follows an alert: remediation, its execution, and the rows behind it."""

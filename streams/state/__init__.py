@@ -1,0 +1,1 @@
+"""State that outlives a worker: checkpoints, and join's store on disk."""

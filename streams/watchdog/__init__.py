@@ -1,0 +1,1 @@
+"""The monitor watches itself: vital signs, rules, pipeline alerts, the doctor."""
