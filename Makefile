@@ -1,6 +1,6 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-kafka chaos calibrate bench bench-quick bench-core bench-path \
+.PHONY: help setup demo test check test-kafka chaos fuzz calibrate bench bench-quick bench-core bench-path \
 	bench-pending soak profile clean
 
 VENV := .venv
@@ -46,6 +46,10 @@ test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched o
 
 chaos: $(READY) ## 50 faults each on three seeded streams, on three Apache Kafka brokers; about half an hour
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(READY) ## 10,000 hostile alerts and commands through every sender and stage; minutes
+	@DRIFTLINE_EXAMPLES=10000 $(BIN)/pytest -n auto -o timeout=3600 tests/unit/test_render.py \
+	  tests/unit/test_answers.py $(ARGS)
 
 calibrate: $(READY) ## false alarms and delays of every detector by simulation; minutes
 	@$(BIN)/python -m tests.detection.calibrate $(ARGS)

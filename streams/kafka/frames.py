@@ -22,7 +22,7 @@ from streams.kafka.channel import Header
 VERSION = 1
 """What is written. It moves on only where an old reader would misread; a new field, which readers
 pass over, leaves it where it is, so that during a rolling restart old and new workers read each
-other (ADR-0026)."""
+other (ADR-0023)."""
 READABLE = frozenset({1, 2})
 """2 was written for a while: as 1, whose headers may have a topic id, too."""
 

@@ -108,6 +108,8 @@ def campaign(
         _compare("after the faults", outcome, hurt, expected)
         found = per_id(progress.records(end, more_s=3))  # what a zombie may add
         progress.close()
+        if waiting := sum(cluster.proxies.armed.values()) if cluster is not None else 0:
+            outcome.problems.append(f"{waiting} messages that were to be lost were never sent")
     finally:
         outcome.ended = on.ended
         on.end()

@@ -143,12 +143,11 @@ def lose_response(on: Deployment) -> None:
 
 
 def _lose(on: Deployment, what: str) -> None:
+    """Armed until it happens: if nothing flows just now, the next part of the stream meets it."""
     before = on.brokers.proxies.lost[what]
     on.brokers.proxies.lose(what)
-    deadline = time.monotonic() + 30
-    while on.brokers.proxies.lost[what] == before:
-        if time.monotonic() > deadline:
-            raise FaultError(f"no worker produced anything in 30 s, so no {what} was lost")
+    deadline = time.monotonic() + 5
+    while on.brokers.proxies.lost[what] == before and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -23,7 +23,7 @@ class Proxies:
     def __init__(self, targets: Sequence[int]) -> None:
         self.ports: list[int] = []
         self.lost = {"request": 0, "response": 0}
-        self._armed = {"request": False, "response": False}
+        self.armed = {"request": 0, "response": 0}
         self._targets = list(targets)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -33,7 +33,7 @@ class Proxies:
 
     def lose(self, what: str) -> None:
         """The next produce "request" or "response" of a worker never arrives."""
-        self._armed[what] = True
+        self.armed[what] += 1
 
     def stop(self) -> None:
         """Ends the thread and every connection."""
@@ -104,7 +104,8 @@ class Proxies:
             await writer.drain()
 
     def _take(self, what: str) -> bool:
-        armed, self._armed[what] = self._armed[what], False
+        armed = self.armed[what] > 0
+        self.armed[what] -= armed
         self.lost[what] += armed
         return armed
 

@@ -23,6 +23,7 @@ from streams.notify.rules import Destination
 from streams.pipeline import DetectShard, JoinShard
 from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
+from tests.examples import examples
 from tests.notifying import NOW, Bench, MemoryLedger, Scripted, make_alert, resolved
 
 NAMES = (
@@ -104,7 +105,7 @@ async def ingested(values: list[bytes], *, from_records: bool) -> tuple[Topics, 
     return topics, sent
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(values=st.lists(COMMANDS, max_size=8), from_records=st.booleans())
 def test_hostile_commands_crash_neither_ingest_nor_join_nor_detect(
     values: list[bytes], from_records: bool
@@ -143,7 +144,7 @@ def readable(value: bytes) -> Command | None:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(values=st.lists(COMMANDS, max_size=8))
 def test_hostile_commands_crash_no_notifier_and_only_silences_keep_it_silent(values: list[bytes]):
     state = NotifyState([Destination(Scripted("chat"), repeat_s=60.0)])

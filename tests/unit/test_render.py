@@ -28,6 +28,7 @@ from streams.notify import alertmanager, apprise, jsm, pagerduty, render, slack
 from streams.notify.api import Message, Part
 from streams.notify.mail import Mail
 from streams.notify.picture import Pictures, draw
+from tests.examples import examples
 from tests.notifying import make_alert, message, resolved
 
 NASTY = [
@@ -88,7 +89,7 @@ def inert(text: str) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(alerts(), min_size=1, max_size=2), texts)
 def test_nothing_in_an_alert_becomes_a_header_a_mention_markup_or_a_second_line(
     found: list[Alert], root: str
@@ -136,7 +137,7 @@ def _can(alert: Alert) -> bool:
     return True
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(alerts(), min_size=1, max_size=2), texts)
 @example([make_alert(summary=NASTY[0], id=NASTY[1])], NASTY[0])
 def test_a_mail_has_the_headers_we_gave_it_and_no_other(found: list[Alert], root: str):
