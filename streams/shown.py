@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.pipeline import DetectShard
+from streams.pipeline.detect_shard import DetectShard
 from streams.telemetry.readings import Reading
 from streams.telemetry.telemetry import Telemetry
 

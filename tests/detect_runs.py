@@ -14,7 +14,7 @@ from driftline.rules import rfc3339
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard
+from streams.pipeline.detect_shard import DetectShard
 from streams.rows.command_rows import command_frame
 from tests.monitored import SUBJECT, Row, frames
 

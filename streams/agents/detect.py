@@ -12,7 +12,7 @@ from driftline.alerts import encode
 from streams.agents.stateful import Stateful
 from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard
+from streams.pipeline.detect_shard import DetectShard
 from streams.session import Session
 from streams.shown import Shown
 from streams.state.manifest import Manifest

@@ -12,7 +12,7 @@ from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
 from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
-from streams.pipeline import JoinShard
+from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import model_partition
 from streams.session import RestartNeededError, Session, log_name
 from streams.state.changes import ChangeLog, Writer

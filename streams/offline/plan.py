@@ -29,7 +29,7 @@ from driftline.rules import iso_ms
 from driftline.subject import Subject
 from streams.monitors.load import Monitors
 from streams.offline.unbounded import Unbounded, unbounded
-from streams.pipeline import ALL_TIME, LATEST, reading_of
+from streams.pipeline.reading import ALL_TIME, LATEST, reading_of
 from streams.state import rocks_pending
 from streams.telemetry.readings import points
 

@@ -21,7 +21,7 @@ from streams.kafka.frames import Message
 from streams.monitors.load import Monitors
 from streams.offline.files import EventFile
 from streams.offline.sources import Counts, PredictionTimes, Source, merged
-from streams.pipeline import JoinShard
+from streams.pipeline.join_shard import JoinShard
 from streams.plugins import catalog
 
 CHUNK_ROWS = 10_000

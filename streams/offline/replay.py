@@ -18,7 +18,8 @@ from streams.kafka.frames import Message
 from streams.monitors.load import Monitors
 from streams.offline.files import EventFile
 from streams.offline.sources import Counts, PredictionTimes, Source, merged
-from streams.pipeline import DetectShard, JoinShard
+from streams.pipeline.detect_shard import DetectShard
+from streams.pipeline.join_shard import JoinShard
 
 CHUNK_ROWS = 2_000
 """Rows read from one file before the stages are stepped; decides only how the lines of several

@@ -24,7 +24,8 @@ from driftline.codec import decode
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message, pack, unpack
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard, JoinShard
+from streams.pipeline.detect_shard import DetectShard
+from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import RowBuilder, model_partition
 from streams.rows.singles import Records, Singles
 from streams.worker import calm_collector

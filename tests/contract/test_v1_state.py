@@ -19,7 +19,7 @@ from driftline.errors import CheckpointError
 from streams.kafka.channel import Receiver
 from streams.kafka.frames import Message, pack, unpack
 from streams.monitors.load import Monitors
-from streams.pipeline import JoinShard
+from streams.pipeline.join_shard import JoinShard
 from streams.state import manifest as form
 from tests.strategies import rows_of
 

@@ -13,7 +13,7 @@ from detectors.spec import MonitorSpec
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message, pack, unpack
 from streams.monitors.load import Monitors
-from streams.pipeline import JoinShard
+from streams.pipeline.join_shard import JoinShard
 from tests.strategies import Row, frames_of, in_key_order, row_lists, rows_of
 
 SOURCES = {"predictions": 2}

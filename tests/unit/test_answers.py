@@ -20,7 +20,8 @@ from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination
-from streams.pipeline import DetectShard, JoinShard
+from streams.pipeline.detect_shard import DetectShard
+from streams.pipeline.join_shard import JoinShard
 from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
 from tests.examples import examples

@@ -16,7 +16,8 @@ from driftline.rules import Reason, rfc3339
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message, pack, unpack
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard, JoinShard
+from streams.pipeline.detect_shard import DetectShard
+from streams.pipeline.join_shard import JoinShard
 from streams.rows.command_rows import command_frame, shard_of_command
 from streams.rows.shards import model_partition
 from tests.detect_runs import Detect, command

@@ -10,7 +10,7 @@ from detectors.spec import MonitorSpec
 from driftline.actions import Action, decode_action
 from driftline.rules import iso_ms, rfc3339
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard
+from streams.pipeline.detect_shard import DetectShard
 from tests.detect_runs import Detect, command
 from tests.monitored import classifier
 

@@ -9,7 +9,7 @@ from detectors.frame import Column, Frame, text_column
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message
 from streams.monitors.load import Monitors
-from streams.pipeline import DetectShard
+from streams.pipeline.detect_shard import DetectShard
 from streams.shown import APART_S, BUDGET_S, Shown
 from streams.telemetry.telemetry import Telemetry
 

@@ -1,23 +1,15 @@
-"""The stages as state machines: what join and detect do with a message. No Faust, no Kafka.
-
-`streams.agents` feeds them messages from Kafka and `streams.offline.replay` rows from files: the
-same steps, so the same results. Each is a function of its configuration and of the messages
-stepped.
-"""
+"""detect: the monitors of the models whose observations lie in one partition."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from detectors import engine, policy
-from detectors.flow import join
 from detectors.flow.clock import ArrivalClock
 from detectors.flow.sequencer import Sequencer
-from detectors.frame import Column, Frame
+from detectors.frame import Frame
 from detectors.operators import commands, silence
 from detectors.operators.commands import between
 from detectors.operators.orders import carry_out
@@ -25,21 +17,16 @@ from detectors.spec import MonitorSpec
 from detectors.state import MonitorState
 from detectors.state import load as load_state
 from detectors.volume.versions import ModelTraffic
-from detectors.windows.summary import bands, errors_of, numbers
 from driftline.actions import Action
 from driftline.alerts import Alert, WindowSummary
 from driftline.subject import Subject
 from streams.kafka.frames import Message
 from streams.monitors.load import Monitors
 from streams.operators.remediation import Remediation
+from streams.pipeline.reading import reading_of
 from streams.plugins import catalog
-from streams.rows.command_rows import at_once
 from streams.state.held_rows import HeldRows
-from streams.state.waiting import Waiting
 from streams.telemetry.readings import Reading
-
-RELEASE_BYTES = 4 << 20
-"""What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
 
 NO_MODEL = "@"
 """The subject of what names no model."""
@@ -52,133 +39,6 @@ UNWATCHED = ("prediction_id", "label_ts", "label_source")
 
 MAX_SUBJECTS = 1_000
 """Monitors of one detect partition; the rows of further subjects are counted `over_cap`."""
-
-
-ALL_TIME: Final = "all"
-LATEST: Final = "last_1000"
-"""The stretches of outcomes that /metrics shows performance over."""
-
-
-class JoinShard:
-    """One shard of prediction ids: rows in key order through the join.
-
-    Args:
-        monitors: horizons and segments.
-        pending: what it remembers; None: a store in memory.
-        held: the bound it shares with others; None: one of its own.
-    """
-
-    def __init__(
-        self,
-        monitors: Monitors,
-        pending: join.Pending | None = None,
-        held: HeldRows | None = None,
-    ) -> None:
-        self.monitors = monitors
-        self.clock = ArrivalClock()
-        self.sequencer = Sequencer()
-        self.pending: join.Pending = join.MemoryPending() if pending is None else pending
-        self.held = held or HeldRows()
-        self.passed: int | None = None
-        """The arrival below which everything was emitted; None before all sources were heard."""
-
-    def step(self, message: Message) -> list[Frame]:
-        """The prediction, outcome and count frames that this message releases, in key order."""
-        for frame in message.frames:
-            self.sequencer.hold(at_once(frame, self.clock.now))
-        self.clock.advance(message.arrivals, message.sources)
-        return self._release(self.clock.now, None)
-
-    def run(self, messages: Iterable[tuple[int, Message]]) -> list[Frame]:
-        """What `step` of each message gives, in as few frames as may be.
-
-        Args:
-            messages: with their offsets in this shard's log, rising.
-
-        Returns:
-            Frames whose column `cause` is the offset of the message that released the row, so that
-            it does not show how messages were put together.
-        """
-        out: list[Frame] = []
-        waiting = Waiting()
-        for offset, message in messages:
-            rows = sum(frame.n for frame in message.frames)
-            sizes = [frame.nbytes for frame in message.frames]
-            before = self.clock.now
-            self.clock.advance(message.arrivals, message.sources)
-            if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
-                out += self._release(waiting.clocks[-1], waiting)
-                waiting = Waiting()
-            for frame, size in zip(message.frames, sizes, strict=True):
-                cause = Column(np.full(frame.n, offset, np.int64))
-                placed = at_once(frame, before)
-                columns = placed.columns | {"cause": cause}
-                self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
-            waiting.add(offset, self.clock.now, rows)
-        if waiting.offsets:
-            out += self._release(waiting.clocks[-1], waiting)
-        return out
-
-    def _may_wait(self, size: int, rows: int) -> bool:
-        """Whether messages may be released with the next one, without a difference to be seen.
-
-        Not if the next one's release could be cut, a slice could end, or the store be full.
-        """
-        now, passed = self.clock.now, self.passed
-        if now is None or passed is None or self.sequencer.nbytes + size > RELEASE_BYTES:
-            return False
-        ends = min(self.pending.next_end, passed + self.monitors.join.shortest_horizon_ms)
-        return now < ends and rows + self.sequencer.rows <= self.pending.room
-
-    def _release(self, clock: int | None, waiting: Waiting | None) -> list[Frame]:
-        released = self.held.force(self.sequencer)
-        if clock is not None:
-            released += self.sequencer.release(clock, RELEASE_BYTES)
-            self.passed = self.sequencer.passed(clock)
-        if not released and self.passed is None:
-            return []
-        if waiting is not None:
-            for frame in released:
-                frame.columns["cause"] = waiting.causes(frame)
-        passed = self.passed if self.passed is not None else 0
-        commands = [frame for frame in released if frame.kind == "command"]
-        rows = [frame for frame in released if frame.kind != "command"]
-        self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
-        if waiting is not None:
-            for frame in out:
-                if "cause" not in frame.columns:  # a count of what went with its slice of time
-                    frame.columns["cause"] = Column(np.full(frame.n, waiting.offsets[-1], np.int64))
-        return out + commands
-
-    def configure(self, monitors: Monitors) -> None:
-        """Other horizons and segments from now on."""
-        self.monitors = monitors
-
-    def dump(self) -> dict[str, Any]:
-        """The shard as builtins, for the checkpoint."""
-        return {
-            "clock": self.clock.dump(),
-            "sequencer": self.sequencer.dump(),
-            "pending": self.pending.dump(),
-            "passed": self.passed,
-        }
-
-    @classmethod
-    def load(
-        cls,
-        dumped: dict[str, Any],
-        monitors: Monitors,
-        pending: join.Pending | None = None,
-        held: HeldRows | None = None,
-    ) -> JoinShard:
-        """The shard that `dump` described; `pending` where its store is not in memory."""
-        if pending is None:
-            pending = join.MemoryPending.load(dumped["pending"])
-        shard = cls(monitors, pending, held)
-        shard.clock = ArrivalClock.load(dumped["clock"])
-        shard.sequencer = Sequencer.load(dumped["sequencer"])
-        shard.passed = dumped["passed"]
-        return shard
 
 
 @dataclass(slots=True)
@@ -415,33 +275,3 @@ def _load(dumped: dict[str, Any], spec: MonitorSpec) -> MonitorState:
     state = load_state(dumped, spec)
     state.catalog = catalog()
     return state
-
-
-def reading_of(state: MonitorState) -> Reading:
-    """A monitor's numbers at this moment, for /metrics and the summary of a replay."""
-    metrics: dict[tuple[str, str], float] = {}
-    errors: dict[tuple[str, str], float] = {}
-    for over in (ALL_TIME, LATEST):
-        values = state.values(over)
-        metrics |= {(name, over): value for name, value in numbers(values).items()}
-        errors |= {(name, over): error for name, error in errors_of(values).items()}
-    expected = {
-        (name, LATEST, bound): getattr(band, bound)
-        for name, band in bands(state.estimated()).items()
-        for bound in ("value", "low", "high")
-    }
-    tallies = ((ALL_TIME, state.total), (LATEST, state.recent.tally()))
-    predictions, joined = state.counters["predictions"], state.counters["joined"]
-    return Reading(
-        counters=dict(state.counters),
-        metrics=metrics,
-        errors=errors,
-        estimated=expected,
-        samples={over: tally.n for over, tally in tallies if tally is not None},
-        statistics=state.statistics(),
-        detections=dict(state.detections),
-        active=state.policy.active(),
-        transitions=dict(state.policy.transitions),
-        coverage=joined / predictions if predictions else None,
-        task=state.task,
-    )
