@@ -39,7 +39,7 @@ check: $(READY) ## lint, format, types, layers, fast tests
 test-kafka: $(READY) ## the tests that need a broker, on Apache Kafka (fetched once; needs Java 17+ and Maven)
 	@why=$$($(BIN)/python -m streams.brokers 2>&1) && code=0 || code=$$?; \
 	case $$code in \
-	0) DRIFTLINE_TEST_BROKER=apache $(BIN)/pytest -m kafka $(ARGS) ;; \
+	0) DRIFTLINE_TEST_BROKER=apache $(BIN)/pytest -n 2 --dist loadfile -m kafka $(ARGS) ;; \
 	4) echo "test-kafka skipped: $$why" ;; \
 	*) echo "$$why" >&2; exit $$code ;; \
 	esac
