@@ -14,7 +14,7 @@ from tests.bench.feed import Feed
 from tests.bench.load import Record, rows_of, warm_part
 
 CAP_CPU_S = 10.0
-ROUND = 40_000
+ROUND = 300_000
 """Events that are sent before the next look at the cap: stages work one ahead of the other, so
 only a round that is through all of them says what its events cost."""
 START_S = 90.0

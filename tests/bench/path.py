@@ -1,15 +1,18 @@
 """What a prediction and its label cost on their way through the worker: CPU time by stage.
 
 `make bench-path`. The worker's own steps over in-memory bytes, without Kafka: decode, rows, pack,
-unpack, join, pack, unpack, detect, with four partitions everywhere and batches as the transport
-cuts them. So the sum is the limit of what a worker can do, and each line says where it goes.
+unpack, join, pack, unpack, detect, with four partitions everywhere, batches as the transport cuts
+them, and a reference for each model. So the sum is the limit of what a worker can do, and each line
+says where it goes.
 """
 
 from __future__ import annotations
 
 import argparse
+import pathlib
 import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,16 +32,14 @@ from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import RowBuilder, model_partition
 from streams.rows.singles import Records, Singles
 from streams.worker import calm_collector
+from tests.bench import load, setting
+from tests.bench.load import START_MS, Shape
 
 PARTITIONS = 4
-BATCH = 1_000
-"""Records of one partition in one batch."""
-ROWS_PER_COLUMNS = 500
-START_MS, STEP_MS, DELAY_MS = 1_790_000_000_000, 10, 500
+BATCH = 4_000
+"""Events of one partition in one batch."""
+DELAY_MS = 500
 STAGES = ("read", "rows", "pack", "unpack", "join", "pack again", "unpack again", "detect")
-MODELS = [("fraud", "1"), ("fraud", "2"), ("churn", "1"), ("price", "1")]
-COUNTRIES, PLANS, DEVICES = ("DE", "FR", "US", "JP"), ("basic", "plus"), ("ios", "android", "web")
-
 Record = tuple[int, bytes]
 """(arrival in ms, value)."""
 
@@ -51,75 +52,26 @@ class Traffic:
     logs: dict[tuple[int, int], list[Record]] = field(default_factory=lambda: defaultdict(list))
 
 
-def predictions(n: int, seed: int = 1) -> Iterator[dict[str, object]]:
-    """Events of about 650 bytes: 20 numbers, three categories, four model versions in turn."""
-    rng = np.random.default_rng(seed)
-    values = np.round(rng.standard_normal((n, 20)), 6)
-    scores = np.round(rng.random(n), 6).tolist()
-    for i in range(n):
-        model, version = MODELS[i % len(MODELS)]
-        features: dict[str, object] = {
-            f"feature_{k:02}": value for k, value in enumerate(values[i].tolist())
-        }
-        features |= {
-            "country": COUNTRIES[i % 4],
-            "plan": PLANS[i // 3 % 2],
-            "device": DEVICES[i % 3],
-        }
-        yield {
-            "prediction_id": f"{i:08x}-7c1f-4a2e-9d3b-{i * 7919:012x}", "model": model,
-            "version": version, "ts": START_MS + i * STEP_MS, "features": features,
-            "prediction": "yes" if scores[i] > 0.5 else "no",
-            "scores": {"yes": scores[i], "no": round(1 - scores[i], 6)},
-        }  # fmt: skip
-
-
 def single(n: int) -> Traffic:
     """Each event a message of its own."""
     traffic = Traffic(n)
-    for i, event in enumerate(predictions(n)):
-        at = START_MS + i * STEP_MS
-        partition = i * 7 // 3 % PARTITIONS
-        traffic.logs[0, partition].append((at, orjson.dumps(event)))
-        label = {"prediction_id": event["prediction_id"], "label": "yes", "ts": at + DELAY_MS}
-        traffic.logs[1, partition].append((at + DELAY_MS, orjson.dumps(label)))
+    for i, event in enumerate(load.events(Shape(), n)):
+        partition, at = i * 7 // 3 % PARTITIONS, event.prediction["ts"]
+        for delay, record in (
+            (0, load.prediction_record(event)),
+            (DELAY_MS, load.label_record(event, at + DELAY_MS)),
+        ):
+            traffic.logs[record.topic, partition].append((at + delay, record.value))
     return traffic
 
 
-def columnar(n: int, rows: int = ROWS_PER_COLUMNS) -> Traffic:
+def columnar(n: int) -> Traffic:
     """Batches of one model version as columns, and labels likewise."""
     traffic = Traffic(n)
-    held: dict[tuple[object, object], list[dict[str, object]]] = defaultdict(list)
-    at = START_MS
-    for i, event in enumerate(predictions(n)):
-        key = event["model"], event["version"]
-        held[key].append(event)
-        at = START_MS + i * STEP_MS
-        if len(held[key]) == rows:
-            _columns(traffic, held.pop(key), at)
-    for events in held.values():
-        _columns(traffic, events, at)
+    for record in load.columnar(Shape(), n):
+        logs = [traffic.logs[record.topic, partition] for partition in range(PARTITIONS)]
+        min(logs, key=len).append((record.ts + DELAY_MS * record.topic, record.value))
     return traffic
-
-
-def _columns(traffic: Traffic, events: list[dict[str, object]], at: int) -> None:
-    partition = len(traffic.logs[0, 0]) and min(
-        range(PARTITIONS), key=lambda p: len(traffic.logs[0, p])
-    )
-    head = {"model": events[0]["model"], "version": events[0]["version"]}
-    ids, ts = [e["prediction_id"] for e in events], [e["ts"] for e in events]
-    columns = {
-        "prediction_id": ids, "ts": ts, "prediction": [e["prediction"] for e in events],
-        "features": _transposed(events, "features"), "scores": _transposed(events, "scores"),
-    }  # fmt: skip
-    traffic.logs[0, partition].append((at, orjson.dumps(head | {"columns": columns})))
-    labels = {"prediction_id": ids, "ts": [t + DELAY_MS for t in ts], "label": ["yes"] * len(ids)}
-    message = {"model": head["model"], "columns": labels}
-    traffic.logs[1, partition].append((at + DELAY_MS, orjson.dumps(message)))
-
-
-def _transposed(events: Sequence[dict[str, object]], name: str) -> dict[str, list[object]]:
-    return {key: [e[name][key] for e in events] for key in events[0][name]}  # type: ignore[index]
 
 
 class Path:
@@ -150,7 +102,7 @@ class Path:
                 start = turn * per
                 self.ingest(rank, partition, start, records[start : start + per], rows)
             self.settle(rows)
-        end = START_MS + traffic.pairs * STEP_MS + 86_400_000
+        end = START_MS + traffic.pairs * Shape().step_ms + 86_400_000
         rows = [[] for _ in range(PARTITIONS)]
         for rank, partition in sorted(traffic.logs):
             for d in range(PARTITIONS):
@@ -229,11 +181,11 @@ class Path:
         )
 
 
-def measure(traffic: Traffic, repeats: int) -> dict[str, float]:
+def measure(traffic: Traffic, monitors: Monitors, repeats: int) -> dict[str, float]:
     """Microseconds of CPU time a pair, by stage: of each stage the median."""
     runs: list[dict[str, float]] = []
     for _ in range(repeats):
-        path = Path(Monitors())
+        path = Path(monitors)
         path.run(traffic)
         assert path.counted() == (traffic.pairs, traffic.pairs)
         runs.append(path.us)
@@ -247,9 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
     calm_collector()
+    with tempfile.TemporaryDirectory(prefix="driftline-path-") as name:
+        monitors = setting.monitors(setting.write(pathlib.Path(name) / "monitors", Shape()))
     costs = {
-        "single": measure(single(options.pairs), options.repeats),
-        "columnar": measure(columnar(options.pairs), options.repeats),
+        form.__name__: measure(form(options.pairs), monitors, options.repeats)
+        for form in (single, columnar)
     }
     print("CPU microseconds a prediction and its label, by stage")
     print(f"{'':>14}" + "".join(f"{name:>12}" for name in costs))

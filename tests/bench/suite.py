@@ -39,7 +39,7 @@ class Plan:
 
     sets: Sequence[str] = SETS
     predictions: int = 150_000
-    slow: int = 60_000
+    slow: int = 50_000
     swept: int = 40_000
     repeats: int = 3
     warm: int = 2_000
