@@ -72,7 +72,8 @@ def test_the_limit_steps_the_same_events_whether_single_or_in_columns(monitors: 
     assert len(states[0]) == 4
 
 
-def test_rounds_hold_every_record_once_and_none_is_small():
+def test_rounds_hold_every_record_once_and_none_is_small(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(measure, "ROUND", 40_000)
     records = load.single(Shape(), 50_000)
     cut = list(measure.rounds(records))
     assert [begin for begin, _ in cut] == [0, *(end for _, end in cut[:-1])]
