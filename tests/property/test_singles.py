@@ -131,6 +131,7 @@ def _features(frame: Frame) -> set[str]:
 @example([[orjson.dumps(USUAL)] * 2 + [orjson.dumps({**USUAL, "model": None})]], 0, 3)
 @example([[orjson.dumps(USUAL), orjson.dumps(without("model"))] * 2], 0, 3)
 @example([[orjson.dumps(USUAL), orjson.dumps(USUAL | {"ts": "soon"}), orjson.dumps(USUAL)]], 0, 3)
+@example([[orjson.dumps(USUAL), orjson.dumps(USUAL | {"ts": T + MAX_AHEAD_MS + 9})]], 0, 3)
 def test_columns_made_at_once_are_those_made_row_by_row(
     batches: list[list[bytes | None]], rank: int, piece: int
 ):
