@@ -101,7 +101,7 @@ class _FaustWorker(faust.Worker):
         super()._schedule_shutdown(signal)
 
 
-class _FaustApp(faust.App):
+class App(faust.App):
     """Makes no folders: there is no Faust table, and nothing is left where a worker was started."""
 
     def _create_directories(self) -> None:
@@ -404,7 +404,7 @@ def bootstrap_servers(settings: WorkerSettings) -> list[str]:
 
 def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
     transport.register()
-    app = _FaustApp(
+    app = App(
         settings.group,
         broker=[f"{transport.ALIAS}://{server}" for server in bootstrap_servers(settings)],
         store="memory://",  # no Faust table anywhere: state lives in our own checkpoints

@@ -4,7 +4,8 @@ Produces while a worker consumes, never more than AHEAD events ahead of it, and 
 resident memory at the mark (2 million events), at the end (10 million) and every minute. Fails
 where the end is over 5 % above the mark. Event time moves a millisecond a prediction, and labels
 may come for HORIZON_S of it: so many predictions are pending from the first million events on.
-What was read is deleted from the broker's source topics on the way, where it can.
+What was read is deleted from the source topics on the way, where the broker can. A plot and what
+was seen, second by second, stand in `build/soak`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.brokers import start_broker
-from tests.bench import load, measure, setting
+from tests.bench import load, measure, plot, setting
 from tests.bench.engines import EngineError, Workers
 from tests.bench.feed import Feed
 from tests.bench.load import Record, Shape
@@ -62,6 +63,16 @@ class Memory:
         first, last = self.at(self.mark), self.at(self.end)
         return last / first if first and last else None
 
+    def write(self, folder: Path) -> None:
+        """Plot and figures, `memory.png` and `memory.csv`; none where nothing was seen."""
+        if not self.seen:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = "".join(f"{events},{mib:.1f}\n" for events, mib in self.seen)
+        (folder / "memory.csv").write_text(f"events,resident_mib\n{rows}")
+        limit = LIMIT * (self.at(self.mark) or self.seen[-1][1])
+        plot.draw_memory(self.seen, self.mark, limit, folder / "memory.png")
+
 
 def parts(predictions: int) -> Iterator[list[Record]]:
     """The events in parts, for ever new ids."""
@@ -71,13 +82,12 @@ def parts(predictions: int) -> Iterator[list[Record]]:
         yield load.single(SHAPE, min(PART, predictions - first), first)
 
 
-def soak(bootstrap: str, folder: Path, *, events: int, mark: int) -> Memory:
-    """Runs it; prints as it goes, to stderr.
+def soak(bootstrap: str, folder: Path, memory: Memory) -> None:
+    """Runs it to the end that `memory` names; prints as it goes, to stderr.
 
     Raises:
         EngineError: the worker ended, or stands still.
     """
-    memory = Memory(mark, events)
     monitors = setting.write(folder / "monitors", SHAPE, extra=MONITOR)
     with Feed(bootstrap) as feed:
         worker = Workers(feed, folder, monitors, settings={"DRIFTLINE_CHECKPOINT_INTERVAL_S": "10"})
@@ -87,7 +97,7 @@ def soak(bootstrap: str, folder: Path, *, events: int, mark: int) -> Memory:
             usage, trim = Usage(worker.processes), _Trim(feed)
             watch = _Watch(worker, usage, memory)
             sent = 0
-            for part in parts(events // 2):
+            for part in parts(memory.end // 2):
                 feed.send(part)
                 sent += load.rows_of(part)
                 feed.clock(part[-1].ts + 1)
@@ -98,7 +108,6 @@ def soak(bootstrap: str, folder: Path, *, events: int, mark: int) -> Memory:
                 time.sleep(0.5)
         finally:
             worker.stop()
-    return memory
 
 
 class _Watch:
@@ -179,12 +188,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--broker", default="auto", choices=("auto", "external", "apache", "embedded")
     )
+    parser.add_argument("--out", type=Path, default=Path("build/soak"), help="for plot and figures")
     given = parser.parse_args(arguments)
     with (
         tempfile.TemporaryDirectory(prefix="driftline-soak-") as name,
         start_broker(given.broker) as broker,
     ):
-        memory = soak(broker.bootstrap, Path(name), events=given.events, mark=given.mark)
+        memory = Memory(given.mark, given.events)
+        try:
+            soak(broker.bootstrap, Path(name), memory)
+        finally:
+            memory.write(given.out)
     first, last, growth = memory.at(memory.mark), memory.at(memory.end), memory.growth
     held = growth is not None and growth <= LIMIT
     print(f"resident at {memory.mark:,} events: {first or 0:.1f} MiB")

@@ -180,10 +180,10 @@ class Workers:
                 total += sum(s.value for f in families for s in f.samples if s.name == name)
         return total
 
-    def _ports(self) -> list[int]:
-        """The health ports of the workers that run, from their logs."""
+    def _ports(self, *which: subprocess.Popen[bytes]) -> list[int]:
+        """The health ports of these workers, else of all that run, from their logs."""
         found = []
-        for process in self.running:
+        for process in which or self.running:
             said = self.logged[process.pid].read_text()
             if match := re.search(r"http://[\d.]+:(\d+)/metrics", said):
                 found.append(int(match.group(1)))
@@ -191,17 +191,16 @@ class Workers:
 
     def ready(self, timeout: float) -> None:
         """Returns once every worker has its partitions. Raises: AssertionError, with their logs."""
-        wait_for(lambda: self._ready() == len(self.running), timeout, self.logs)
+        wait_for(lambda: all(map(self.is_ready, self.running)), timeout, self.logs)
 
-    def _ready(self) -> int:
-        """How many workers say that they are ready."""
-        count = 0
-        for port in self._ports():
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether a worker says that it has its partitions."""
+        for port in self._ports(process):
+            url = f"http://127.0.0.1:{port}/healthz/ready"
             with contextlib.suppress(OSError):  # an answer of 503, or none yet
-                url = f"http://127.0.0.1:{port}/healthz/ready"
                 urllib.request.urlopen(url, timeout=5).close()
-                count += 1
-        return count
+                return True
+        return False
 
     def consumes(self, pid: int) -> bool:
         """Whether a worker has come so far as to join its group."""
