@@ -324,7 +324,7 @@ def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRo
     kept = {name: column for name, column in rows.columns.items() if _is_reference(state, name)}
     learning.rows.append(replace(rows, columns=kept))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
-    seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
+    seen = Observed(present(rows, state.roster), nothing, np.empty((0, 256), np.int64))
     ts, arrival = rows.ints("ts"), rows.ints("arrival")
     return PredictionRows(ts, arrival, classes, seen, latency=buckets_of(rows))
 
