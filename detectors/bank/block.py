@@ -99,7 +99,8 @@ class Block:
         j, ticks, u, k = counts.shape
         table = self._table if present is None else self._table[:, present]
         flat = counts.reshape(j, ticks, u * k).astype(np.float64)
-        increments: Floats = flat @ table.reshape(j, u * k, -1)
+        increments = np.empty((ticks, j, table.shape[-1]))
+        np.matmul(flat, table.reshape(j, u * k, -1), out=increments.transpose(1, 0, 2))
         before = start // self.size
         ends = [*range(REFRESH - before % REFRESH, ticks + 1, REFRESH)]  # of groups of ticks
         if ends:
@@ -107,7 +108,7 @@ class Block:
             bets = bets if present is None else bets[:, :, present]
             for bet, first, last in zip(bets, ends, [*ends[1:], ticks], strict=True):
                 some = flat[:, first:last]  # the sums are exact, in whichever order
-                increments[:, first:last, 0] = (some @ bet.reshape(j, u * k, 1))[..., 0]
+                increments[first:last, :, 0] = (some @ bet.reshape(j, u * k, 1))[..., 0].T
         last = ends[-1] if ends else 0
         self._group += counts[:, last:].sum(axis=(1, 2)).astype(np.uint16)
         self._group_hours += self._hours(hours, last * self.size, ticks * self.size)
