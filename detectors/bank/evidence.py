@@ -86,11 +86,12 @@ class Evidence:
             high[capped] = self._ceiling[capped]
             ceiling = high.ravel()
         logs: Floats = self.logs.ravel()
+        nothing = np.zeros_like(logs)  # to make an array of a number takes longer than the work
         for now, more in zip(path, flat, strict=True):
-            np.maximum(logs, 0.0, now)
+            np.maximum(logs, nothing, out=now)
             np.add(now, more, now)
             if ceiling is not None:
-                np.minimum(now, ceiling, now)
+                np.minimum(now, ceiling, out=now)
             logs = now
         taken = self._quiet_ticks(path, capped)
         if taken:
