@@ -236,8 +236,10 @@ class Measures:
             if column.valid is not None:
                 gaps.append((at, column.valid))
         self._bins.fill(codes, numbers, [self._place[at] for at in numbers], data)
-        for at, valid in gaps:
-            codes[at, ~valid] = MISSING
+        if gaps:
+            rows, valid = zip(*gaps, strict=True)
+            absent = np.stack(valid).view(np.uint8) - np.uint8(1)  # 0 where valid, else 255
+            codes[list(rows)] |= absent  # any code becomes MISSING
         return codes
 
 
