@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.banked.rows import BankedRows
-from detectors.classes import Decision
 from detectors.configured.rows import ConfiguredRows
 from detectors.feed import RankFeed
 from detectors.findings import Finding
@@ -25,6 +24,7 @@ from detectors.reference.profile import (
     UnsupportedProfile,
 )
 from detectors.ring import Ring
+from detectors.served import Said
 from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Watch
@@ -95,15 +95,15 @@ class Features:
         self,
         frame: Frame,
         observed: Observed,
-        said: tuple[Decision, Mapping[str, str]],
+        said: Said,
         detections: list[Detection],
     ) -> Iterator[Finding]:
         """Takes prediction rows in key order; adds to `detections`, and yields what was found.
 
-        `said`: what predictions are, and which texts are other names of a class.
+        `said`: what the model said in these rows.
         """
         begin = self.ring.total
-        codes = np.concatenate([observed.codes, self.banked.outputs.codes(frame, *said)])
+        codes = np.concatenate([observed.codes, self.banked.outputs.codes(said)])
         history = self.ring.extend({"codes": codes, "ts": frame.ints("ts")})
         yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
@@ -176,4 +176,5 @@ def _feature_watch(at: int, name: str, profile: FeatureProfile, measure: Measure
 def _ticks(observed: Observed, at: int) -> Ints:
     """The ranks of one feature's rows that have one."""
     codes = observed.codes[at]
-    return observed.ticks_of[at][codes[codes < CHANGED]]
+    ticks: Ints = observed.ticks_of[at][codes[codes < CHANGED]]
+    return ticks

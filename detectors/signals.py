@@ -259,7 +259,8 @@ def score(frame: Frame, positive: str | None, aliases: Mapping[str, str]) -> Flo
         if positive is None:
             scores = np.fmax(scores, np.where(of_class.mask, of_class.data, np.nan))
         elif aliases.get(name, name) == positive:
-            scores = np.where(of_class.mask, of_class.data, scores)
+            known = of_class.valid
+            scores = of_class.data if known is None else np.where(known, of_class.data, scores)
     if column is not None:
         scores = np.where(column.mask, column.data, scores)
     return scores

@@ -143,9 +143,10 @@ class Block:
         Returns: its evidence after each group, shape (groups, J, H, K).
         """
         rows = REFRESH * self.size
-        seen = np.add.reduceat(counts.sum(axis=2), [0, *ends[:-1]], axis=1)[:, : len(ends)]
+        of_tick = counts[:, :, 0] if counts.shape[2] == 1 else counts.sum(axis=2)
+        seen = np.add.reduceat(of_tick, [0, *ends[:-1]], axis=1)
         if ends[-1] < counts.shape[1]:
-            seen[:, -1] = counts[:, ([0, *ends])[-2] : ends[-1]].sum(axis=(1, 2))
+            seen[:, -1] = of_tick[:, ([0, *ends])[-2] : ends[-1]].sum(axis=1)
         seen[:, 0] += self._group
         recent = np.empty((len(ends), *self._recent.shape), np.float32)
         expected = np.empty((len(ends), *self._expected.shape), np.float32)

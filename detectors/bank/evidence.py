@@ -97,7 +97,9 @@ class Evidence:
         if taken:
             self.logs = path[taken - 1].reshape(shape).copy()
             stood = (path[:taken] <= 0.0).view(np.uint8)
-            numbers = _NUMBERS[:taken] if taken <= _WIDE else np.arange(1, taken + 1, dtype=np.int32)
+            numbers = (
+                _NUMBERS[:taken] if taken <= _WIDE else np.arange(1, taken + 1, dtype=np.int32)
+            )
             last = (stood * numbers[:, None]).max(axis=0).reshape(shape)
             np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
         return taken
