@@ -95,11 +95,11 @@ def float_columns(prefix: str, numbers: Mapping[str, bytes | bytearray]) -> dict
         return {}
     matrix = np.frombuffer(bytearray().join(numbers.values()), np.float64)
     matrix = matrix.reshape(len(numbers), -1)
-    finite = np.asarray(np.isfinite(matrix))
+    finite = np.isfinite(matrix)
     if finite.all():
         return {prefix + name: Column(matrix[at]) for at, name in enumerate(numbers)}
     np.copyto(matrix, 0.0, where=~finite)
-    whole = finite.all(axis=1).tolist()
+    whole: list[bool] = np.logical_and.reduce(finite, axis=1).tolist()
     return {
         prefix + name: Column(matrix[at], None if whole[at] else finite[at])
         for at, name in enumerate(numbers)
