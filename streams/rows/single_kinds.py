@@ -43,6 +43,8 @@ class LabelKind:
     """Labels, by model."""
 
     name = "label"
+    models = 1
+    """Most labels name none; those that do are not dear to group."""
     decode = staticmethod(label_decoder.decode)
 
     def again(self, _: bytes | None) -> Event | None:
@@ -68,6 +70,8 @@ class PredictionKind:
 
     def __init__(self, shapes: Shapes) -> None:
         self.decode = shapes.decode
+        self.models = len(shapes.by_type)
+        """How many are known."""
         self._shapes = shapes
         self._shape_of = dict(shapes.by_type)
         self._taught = Counter[str]()

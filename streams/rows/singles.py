@@ -29,7 +29,10 @@ from streams.rows.shards import id_hashes
 from streams.rows.single_kinds import Event, Group, LabelKind, PredictionKind
 
 PIECE = 512
-"""Records read at once: their objects take about a megabyte."""
+"""Records read at once, where models are few: their objects take about a megabyte."""
+
+OF_A_MODEL = 64
+"""Records for each model in a piece: with fewer of one, the columns cost more than the cache."""
 
 
 @dataclass(slots=True)
@@ -116,20 +119,21 @@ class _Pieces:
 
     def frames(self) -> list[Frame]:
         """A frame of each subject, or several where its events differ."""
-        for start in range(0, len(self.records.values), PIECE):
-            events, places = self._decoded(start)
+        piece = max(PIECE, OF_A_MODEL * self.kind.models)
+        for start in range(0, len(self.records.values), piece):
+            events, places = self._decoded(start, start + piece)
             if events:
                 events, places = self._dated(events, places)
             if events:
                 self._group(events, places)
         return [self._frame(group) for group in self.groups.values() if group is not None]
 
-    def _decoded(self, start: int) -> tuple[list[Event], list[int]]:
-        """The plain events of the piece from `start` on, and their places."""
+    def _decoded(self, start: int, stop: int) -> tuple[list[Event], list[int]]:
+        """The plain events from `start` to before `stop`, and their places."""
         events: list[Event] = []
         places: list[int] = []
         decode = self.kind.decode
-        for place, value in enumerate(self.records.values[start : start + PIECE], start):
+        for place, value in enumerate(self.records.values[start:stop], start):
             try:
                 event = decode(value)  # type: ignore[arg-type]  # None raises
             except (*DOUBTS, TypeError):

@@ -31,10 +31,11 @@ class Words:
         self._code_of: defaultdict[Any, int] = defaultdict(count().__next__)
         self._plain: list[Any] | None = None
         """All cells as they are, if they are not a few texts."""
-        self.add(cells)
+        if cells:
+            self.add(cells)
 
     def add(self, cells: Sequence[Any]) -> None:
-        """Takes more cells."""
+        """Takes more cells, at least one."""
         if self._plain is None and not self._codes and not _few_texts(cells[:_SAMPLE]):
             self._plain = []
         if self._plain is not None:
@@ -74,5 +75,5 @@ class Words:
 
 
 def _few_texts(sample: Sequence[Any]) -> bool:
-    """Whether these are texts or missing, and most of them not the only one of their kind."""
-    return _TEXTS.issuperset(map(type, sample)) and 2 * len(set(sample)) <= len(sample) + 2
+    """Whether these are texts or missing, and half of them occur again."""
+    return _TEXTS.issuperset(map(type, sample)) and 2 * len(set(sample)) <= len(sample)

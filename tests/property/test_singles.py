@@ -140,6 +140,7 @@ def test_columns_made_at_once_are_those_made_row_by_row(
         expected, expected_rejects = slow(batch, rank)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "PIECE", piece)
+            patch.setattr(module, "OF_A_MODEL", 1)
             got, rejects, _ = fast(singles, batch, rank)
         assert repr(seen(got)) == repr(seen(expected))
         assert sorted(map(repr, rejects)) == sorted(map(repr, expected_rejects))

@@ -55,7 +55,7 @@ def test_few_texts_are_coded_and_many_left_as_they_are():
     assert many.cells()[98] == "comment 98"
 
 
-@given(st.lists(st.lists(CELLS, max_size=5), max_size=5))
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=5), max_size=5))
 @example([["a", "a"], [1, True, 1.0]])
 @example([["a", "a", True], [1]])
 def test_no_cell_is_taken_for_one_that_equals_it(pieces: list[list[Any]]):
