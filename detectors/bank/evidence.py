@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,8 @@ class Evidence:
         if taken:
             self.logs = path[taken - 1].reshape(shape).copy()
             stood = (path[:taken] <= 0.0).view(np.uint8)
-            numbers = np.arange(1, taken + 1, dtype=np.uint8 if taken <= _WIDE else np.int32)
+            numbers: NDArray[Any] = np.arange(1, taken + 1)
+            numbers = numbers.astype(np.uint8 if taken <= _WIDE else np.int32)
             last = (stood * numbers[:, None]).max(axis=0).reshape(shape)
             np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
         return taken
