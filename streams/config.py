@@ -84,9 +84,19 @@ class WorkerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
+    def bootstrap_servers(self) -> list[str]:
+        """host:port of each bootstrap server."""
+        assert self.broker is not None
+        return self.broker.split(",")
+
+    @property
     def group(self) -> str:
         """The consumer group that all workers of this deployment share."""
         return f"{self.topic_prefix}driftline"
+
+    def state_folder(self, stage: str) -> Path | None:
+        """Where a stage keeps its partitions' state on disk; None: nowhere."""
+        return None if self.state_dir is None else self.state_dir / self.group / stage
 
     @field_validator("broker")
     @classmethod

@@ -12,7 +12,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 
-from streams.kafka import raw_fetch, transport
+from streams.kafka import batches, consumer_thread, opening, raw_fetch, transport
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_seek_hook_is_called_once_per_rebalance_and_by_nobody_else():
 
     assert "seek_to_committed" in inspect.getsource(stock.Consumer.perform_seek)
     assert "perform_seek" in inspect.getsource(recovery.Recovery._resume_streams)
-    assert "perform_seek" not in inspect.getsource(transport)
+    assert "perform_seek" not in inspect.getsource(transport) + inspect.getsource(opening)
 
 
 class _Record:
@@ -67,14 +67,14 @@ class _Record:
     [
         ([], []),
         ([10] * 3, [3]),
-        ([10] * (transport.MAX_BATCH_RECORDS + 1), [transport.MAX_BATCH_RECORDS, 1]),
-        ([transport.MAX_BATCH_BYTES, 1, 1], [1, 2]),
-        ([transport.MAX_BATCH_BYTES + 1, 1], [1, 1]),
+        ([10] * (batches.MAX_BATCH_RECORDS + 1), [batches.MAX_BATCH_RECORDS, 1]),
+        ([batches.MAX_BATCH_BYTES, 1, 1], [1, 2]),
+        ([batches.MAX_BATCH_BYTES + 1, 1], [1, 1]),
     ],
 )
 def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
-    slices = transport._slices([_Record(size) for size in sizes])
-    assert [len(part) for part in slices] == expected
+    parts = batches.cut([_Record(size) for size in sizes])
+    assert [len(part) for part in parts] == expected
 
 
 def test_raw_records_say_what_aiokafkas_own_say_and_say_so_if_they_do_not(monkeypatch):
@@ -101,12 +101,12 @@ def test_a_fetch_waits_as_long_as_we_say(monkeypatch):
     monkeypatch.setattr(
         driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda _self, _transport: made
     )
-    thread = transport.ConsumerThread.__new__(transport.ConsumerThread)
+    thread = consumer_thread.ConsumerThread.__new__(consumer_thread.ConsumerThread)
     assert thread._create_worker_consumer(None) is made
     starts = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     for name, value in (
-        ("_fetch_max_wait_ms", transport.FETCH_WAIT_MS),
-        ("_fetch_min_bytes", transport.FETCH_BYTES),
+        ("_fetch_max_wait_ms", consumer_thread.FETCH_WAIT_MS),
+        ("_fetch_min_bytes", consumer_thread.FETCH_BYTES),
     ):
         assert getattr(made, name) == value
         assert f"{name.removeprefix('_')}=self.{name}" in starts

@@ -1,0 +1,91 @@
+"""Batches, which an agent is given one by one, and what the transport asks of their sessions.
+
+Faust's event of a stage's topic is one `Batch`: consecutive records of one partition, up to a
+bound. How a log is cut into batches never shows in results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+from faust.types import TP
+
+MAX_BATCH_RECORDS = 4_000
+"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because
+what follows costs by the frame: each batch becomes one for every shard and subject in it."""
+
+MAX_BATCH_BYTES = 2 << 20
+"""Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition that tile [start, next_offset) of its log, in offset order."""
+
+    tp: TP
+    records: list[Any]
+    """Each with `streams.kafka.raw_fetch.FIELDS`."""
+    start: int
+    next_offset: int
+    epoch: int
+    """The session's epoch when the batch was cut; a batch of another epoch is stale."""
+
+
+class Reader(Protocol):
+    """What the transport needs of a session: where its reading stands."""
+
+    epoch: int
+    next_fetch: int
+    seeking: bool
+
+
+class Sessions(Protocol):
+    """What the transport needs of the worker: sessions by partition, opened and closed."""
+
+    def covers(self, topic: str) -> bool:
+        """Whether a stage reads this topic."""
+
+    def paced(self, topic: str) -> bool:
+        """Whether partitions of this topic are read in order of arrival."""
+
+    def reader(self, tp: TP) -> Reader | None:
+        """The open session of a partition."""
+
+    async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
+        """Opens a session per partition; returns the offset to read each from."""
+
+    def close(self, tps: set[TP]) -> None:
+        """Told that these partitions are being taken away."""
+
+    def hole(self, tp: TP, start: int, end: int) -> None:
+        """Told that the log has no records in [start, end), although they were asked for twice."""
+
+
+class BatchSchema(faust.Schema):
+    """Marks a topic as batched: the value of an event is the `Batch` itself."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """A decode function that passes the batch through."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+def cut(records: list[Any]) -> Iterator[list[Any]]:
+    """The records in order, in parts that are batches."""
+    part: list[Any] = []
+    nbytes = 0
+    for record in records:
+        size = len(record.value or b"")
+        if part and (len(part) >= MAX_BATCH_RECORDS or nbytes + size > MAX_BATCH_BYTES):
+            yield part
+            part, nbytes = [], 0
+        part.append(record)
+        nbytes += size
+    if part:
+        yield part
