@@ -13,7 +13,7 @@ from typing import Any
 import faust
 
 from streams.config import WorkerSettings
-from streams.kafka import raw_fetch, transport
+from streams.kafka import raw_fetch, transport, trial
 from streams.session import Headers
 from streams.stages import Stages
 
@@ -97,4 +97,5 @@ def faust_app(settings: WorkerSettings, stages: Stages) -> Any:  # Any: untyped
     )
     app.stages = stages
     app.raw_records = settings.raw_records and raw_fetch.works()
+    app.direct = settings.raw_records and trial.works()
     return app

@@ -14,7 +14,8 @@ from aiokafka.structs import TopicPartition as AioTopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.kafka import raw_fetch
+from streams.kafka import raw_fetch, responses
+from streams.kafka.connections import on_each
 
 FETCH_WAIT_MS = 100
 """How long the broker keeps a fetch while it has less than FETCH_BYTES. One fetch at a time is out,
@@ -31,6 +32,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  Faust's 1,500 is no setting
         consumer._fetch_min_bytes = FETCH_BYTES  # noqa: SLF001
+        if self.consumer.direct:
+            on_each(consumer._client, responses.receive)  # noqa: SLF001
         return consumer
 
     async def committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:

@@ -27,7 +27,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams.kafka import requests
 from streams.kafka.batches import Batch, Sessions, cut
+from streams.kafka.connections import on_each
 from streams.kafka.consumer_thread import ConsumerThread
 from streams.kafka.opening import until_open
 from streams.kafka.pacing import Pacing
@@ -50,6 +52,8 @@ class Consumer(driver.Consumer):
         self.stages: Sessions = self.app.stages
         self.raw: bool = self.app.raw_records
         """Whether records come as they were parsed, see `streams.kafka.raw_fetch`."""
+        self.direct: bool = self.app.direct
+        """Whether responses are received where they stay, see `streams.kafka.responses`."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -263,10 +267,22 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
 
+class Producer(driver.Producer):
+    """Sends what it is given with fewer copies, see `streams.kafka.requests`."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        if self.app.direct:
+            on_each(producer.client, requests.send_whole)
+            requests.build_batches(producer)
+        return producer
+
+
 class Transport(drivers.aiokafka.Transport):
-    """Faust's aiokafka transport with our consumer; broker URLs `driftline://host:port`."""
+    """Faust's aiokafka transport with our clients; broker URLs `driftline://host:port`."""
 
     Consumer: ClassVar[type] = Consumer
+    Producer: ClassVar[type] = Producer
 
 
 def register() -> None:
