@@ -91,7 +91,7 @@ def test_the_fetcher_puts_its_results_where_raw_records_are_switched_on():
     assert source.count("self._records = ") == 1  # in the constructor, before we replace it
     assert "res_or_error.getall(max_records)" in source
     assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords)
-    results = raw_fetch.RawResults()
+    results = raw_fetch.RawResults({}, ())
     results["tp"] = error = fetcher.FetchError(error=KeyError(), backoff=0)
     assert results["tp"] is error
 
