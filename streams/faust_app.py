@@ -14,6 +14,7 @@ import faust
 
 from streams.config import WorkerSettings
 from streams.kafka import raw_fetch, transport, trial
+from streams.kafka.batches import MAX_POLL_RECORDS
 from streams.session import Headers
 from streams.stages import Stages
 
@@ -74,7 +75,7 @@ def faust_app(settings: WorkerSettings, stages: Stages) -> Any:  # Any: untyped
         settings.group,
         broker=[f"{transport.ALIAS}://{server}" for server in settings.bootstrap_servers],
         store="memory://",  # no Faust table anywhere: state lives in our own checkpoints
-        broker_max_poll_records=10_000,
+        broker_max_poll_records=MAX_POLL_RECORDS,
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
         # A broker that has just begun may not name all topics yet; what a rebalance then left out

@@ -13,12 +13,21 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
-MAX_BATCH_RECORDS = 4_000
-"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because
-what follows costs by the frame: each batch becomes one for every shard and subject in it."""
+MAX_BATCH_RECORDS = 8_000
+"""Records of one batch: some 30 ms of decoding, so the event loop keeps its pulse. Many, because
+what follows costs by the frame: each batch becomes one for every shard and subject in it. Only a
+backlog makes so many."""
 
-MAX_BATCH_BYTES = 2 << 20
-"""Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
+MAX_BATCH_BYTES = 5 << 20
+"""Bytes of one batch, by weight: what ingest makes of them must fit one internal message (16 MiB)."""
+
+HEAVY_BYTES = 4 << 10
+HEAVIER = 2.5
+"""A record from so many bytes on weighs more: it holds columns, and a digit there becomes a number
+of eight bytes. So a batch of them is 2 MiB."""
+
+MAX_POLL_RECORDS = 2 * MAX_BATCH_RECORDS
+"""What is taken of one partition at a time, before another one has its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +87,14 @@ class BatchSchema(faust.Schema):
 
 def cut(records: list[Any]) -> Iterator[list[Any]]:
     """The records in order, in parts that are batches."""
-    part: list[Any] = []
-    nbytes = 0
-    for record in records:
+    begin, weight = 0, 0.0
+    for end, record in enumerate(records):
         size = len(record.value or b"")
-        if part and (len(part) >= MAX_BATCH_RECORDS or nbytes + size > MAX_BATCH_BYTES):
-            yield part
-            part, nbytes = [], 0
-        part.append(record)
-        nbytes += size
-    if part:
-        yield part
+        if size >= HEAVY_BYTES:
+            size *= HEAVIER
+        weight += size
+        if end > begin and (weight > MAX_BATCH_BYTES or end - begin >= MAX_BATCH_RECORDS):
+            yield records[begin:end]
+            begin, weight = end, size
+    if begin < len(records):
+        yield records[begin:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import aiokafka
 import pytest
@@ -70,6 +71,8 @@ class _Record:
         ([10] * (batches.MAX_BATCH_RECORDS + 1), [batches.MAX_BATCH_RECORDS, 1]),
         ([batches.MAX_BATCH_BYTES, 1, 1], [1, 2]),
         ([batches.MAX_BATCH_BYTES + 1, 1], [1, 1]),
+        ([batches.HEAVY_BYTES - 1] * 1_281, [1_280, 1]),
+        ([batches.HEAVY_BYTES] * 513, [512, 1]),
     ],
 )
 def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
@@ -102,7 +105,10 @@ def test_a_fetch_waits_as_long_as_we_say(monkeypatch):
         driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda _self, _transport: made
     )
     thread = consumer_thread.ConsumerThread.__new__(consumer_thread.ConsumerThread)
+    thread.consumer = SimpleNamespace(direct=True)
+    made._client = client = SimpleNamespace(_get_conn=None)
     assert thread._create_worker_consumer(None) is made
+    assert client._get_conn is not None  # its connections are ours
     starts = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     for name, value in (
         ("_fetch_max_wait_ms", consumer_thread.FETCH_WAIT_MS),
