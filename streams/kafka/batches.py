@@ -19,7 +19,7 @@ what follows costs by the frame: each batch becomes one for every shard and subj
 backlog makes so many."""
 
 MAX_BATCH_BYTES = 5 << 20
-"""Bytes of one batch, by weight: what ingest makes of them must fit one internal message (16 MiB)."""
+"""Bytes of one batch, by weight: what ingest makes of it must fit one internal message (16 MiB)."""
 
 HEAVY_BYTES = 4 << 10
 HEAVIER = 2.5
