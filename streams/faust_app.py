@@ -63,6 +63,13 @@ class FaustWorker(faust.Worker):
         super()._schedule_shutdown(signal)
 
 
+class App(faust.App):
+    """Makes no folders: there is no Faust table, and nothing is left where a worker was started."""
+
+    def _create_directories(self) -> None:
+        """Faust would make `<group>-data` with folders for its tables in the current directory."""
+
+
 def _end_anyway() -> None:
     log.critical("could not stop within %.0f s: ending at once", STOP_LIMIT_S)
     os._exit(1)
@@ -71,7 +78,7 @@ def _end_anyway() -> None:
 def faust_app(settings: WorkerSettings, stages: Stages) -> Any:  # Any: untyped
     """The app, with the stages as those whose sessions its consumer opens."""
     transport.register()
-    app = faust.App(
+    app = App(
         settings.group,
         broker=[f"{transport.ALIAS}://{server}" for server in settings.bootstrap_servers],
         store="memory://",  # no Faust table anywhere: state lives in our own checkpoints
