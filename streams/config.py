@@ -75,7 +75,8 @@ class WorkerSettings(BaseSettings):
     rebalance_timeout_s: Seconds = Field(60.0, description="Kafka rebalance timeout")
     request_timeout_s: Seconds = Field(20.0, description="a send unanswered so long has failed")
     raw_records: bool = Field(
-        True, description="read records without aiokafka's wrapper, if that passes its check"
+        True,
+        description="read and send with fewer copies than aiokafka makes, if that passes its check",
     )
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"

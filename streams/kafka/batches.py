@@ -89,7 +89,7 @@ def cut(records: list[Any]) -> Iterator[list[Any]]:
     """The records in order, in parts that are batches."""
     begin, weight = 0, 0.0
     for end, record in enumerate(records):
-        size = len(record.value or b"")
+        size = float(len(record.value or b""))
         if size >= HEAVY_BYTES:
             size *= HEAVIER
         weight += size
