@@ -6,7 +6,6 @@ settings -> health server -> wait for the broker -> topics there? -> stages -> F
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import logging
 import os
@@ -22,6 +21,7 @@ import faust
 from faust.types import TP
 
 from driftline.errors import BrokerUnreachable, DriftlineError
+from streams import memory
 from streams.agents.answers import CommandFeed
 from streams.agents.commands import Commands
 from streams.agents.detect import Detect
@@ -314,7 +314,8 @@ def run_worker(settings: WorkerSettings) -> int:
             is taken, or no broker came within ten minutes.
     """
     logs.configure(settings.log_level)
-    calm_collector()
+    memory.calm_collector()
+    memory.return_big_blocks()
     monitors = load_monitors(settings.monitors)
     destinations = load_destinations(settings.destinations, models=monitors.notify)
     topics = Topics(
@@ -346,16 +347,6 @@ def run_worker(settings: WorkerSettings) -> int:
     finally:
         recorder.stop()
         health.stop()
-
-
-def calm_collector() -> None:
-    """Lets the cycle collector look less often: rows hold no cycles, and there are very many.
-
-    At Python's own thresholds it takes a fifth of the worker's time. What is there now (modules,
-    types) is not looked at any more.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:
