@@ -26,12 +26,12 @@ from detectors.frame import Frame
 from driftline.codec import decode
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message, pack, unpack
+from streams.memory import calm_collector
 from streams.monitors.load import Monitors
 from streams.pipeline.detect_shard import DetectShard
 from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import RowBuilder, model_partition
 from streams.rows.singles import Records, Singles
-from streams.memory import calm_collector
 from tests.bench import load, setting
 from tests.bench.load import START_MS, Shape
 
