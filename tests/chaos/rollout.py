@@ -27,7 +27,8 @@ SETTLED_S = 90.0
 """How long a worker may take until it has its partitions, or has ended."""
 ALONE, THERE, BACK = "one version alone", "former -> this version", "this -> former version"
 REFUSED = re.compile(
-    r"checkpoint version \d+, this program reads|has format version|in its checkpoint cannot be read"
+    r"checkpoint version \d+, this program reads|has format version|"
+    r"in its checkpoint cannot be read"
 )
 """What a worker says, at level critical or error, that cannot read what a newer one wrote."""
 
