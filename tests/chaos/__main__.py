@@ -33,6 +33,13 @@ def main() -> int:
     parser.add_argument(
         "--one-way", action="store_true", help="--rollout without the way back to the former"
     )
+    parser.add_argument(
+        "--state",
+        nargs="+",
+        choices=("disk", "memory"),
+        default=["disk", "memory"],
+        help="where join keeps what waits, in --rollout",
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers and workers end, too
     failed = False
@@ -58,8 +65,8 @@ def _rollouts(options: argparse.Namespace) -> Iterator[Outcome]:
         commit = options.former or versions.default_commit()
         with start_broker("auto", say=say) as broker:
             for seed in options.seeds:
-                for on_disk in (True, False):
-                    tried = rollout.Rollout(commit, order, on_disk)
+                for state in options.state:
+                    tried = rollout.Rollout(commit, order, state == "disk")
                     yield rollout.run(seed, tried, broker, options.logs)
     except versions.NoVersionError as error:
         say(f"rollout skipped: {error}")

@@ -33,6 +33,10 @@ REFUSED = re.compile(
 """What a worker says, at level critical or error, that cannot read what a newer one wrote."""
 
 
+class CannotGoOnError(RuntimeError):
+    """This version cannot read what the former wrote: an upgrade would stop the deployment."""
+
+
 @dataclass
 class Rolling(Deployment):
     """Workers of two versions. `former`: the tree of the other one."""
@@ -52,6 +56,8 @@ class Rolling(Deployment):
     def ended_by_itself(self, process: subprocess.Popen[bytes]) -> None:
         """A former one that cannot read what was written since: this version takes its place."""
         was_old = process.pid in self.old
+        if not was_old and (message := self._refusal(process)):
+            raise CannotGoOnError(f"this version ended: {message}")
         self.workers.code = ROOT
         super().ended_by_itself(process)
         if was_old:
@@ -82,12 +88,17 @@ class Rolling(Deployment):
         Raises:
             FaultError: not because of a version that it does not know.
         """
+        message = self._refusal(process)
+        if not process.returncode or message is None:
+            said = self.workers.logged[process.pid].read_text().splitlines()[-3:]
+            raise FaultError(f"the former version ended with {process.returncode}: {said}")
+        return f"exit code {process.returncode}: {message[:300]}"
+
+    def _refusal(self, process: subprocess.Popen[bytes]) -> str | None:
+        """The line in which an ended worker says that it cannot read what it found."""
         said = self.workers.logged[process.pid].read_text().splitlines()
         loud = [line for line in said if '"critical"' in line or '"error"' in line]
-        message = next((line for line in reversed(loud) if REFUSED.search(line)), None)
-        if not process.returncode or message is None:
-            raise FaultError(f"the former version ended with {process.returncode}: {said[-3:]}")
-        return f"exit code {process.returncode}: {message[:300]}"
+        return next((line for line in reversed(loud) if REFUSED.search(line)), None)
 
 
 def alone(on: Deployment) -> None:
@@ -150,11 +161,13 @@ def run(seed: int, tried: Rollout, broker: Broker, logs: Path | None) -> Outcome
 
         try:
             rolled = play(outcome, broker.bootstrap, root, tried.acts, make=make, former=former)
+            for message in rolled.refused:
+                say(f"  the former version ended: {message}")
+        except CannotGoOnError as error:
+            outcome.problems.append(str(error))
         finally:
             if logs is not None:
                 kind = "disk" if tried.on_disk else "memory"
                 shutil.copytree(root / "hurt", logs / f"rollout-{seed}-{kind}", dirs_exist_ok=True)
-    for message in rolled.refused:
-        say(f"  the former version ended: {message}")
     outcome.seconds = time.monotonic() - began
     return outcome
