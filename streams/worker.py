@@ -234,6 +234,9 @@ class Worker:
             reason = faust_worker.crash_reason
             if isinstance(reason, SessionsNotOpenedError):
                 raise reason from end
+            if isinstance(reason, DriftlineError):  # as what a newer version wrote
+                log.critical("%s", reason)
+                return reason.exit_code
             return int(end.code or 0)
         except DriftlineError as error:
             log.critical("%s", error)

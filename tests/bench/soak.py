@@ -2,7 +2,7 @@
 
 Produces while a worker consumes, never more than AHEAD events ahead of it, and prints the worker's
 resident memory at the mark (2 million events), at the end (10 million) and every minute. Fails
-where the last half million is over 5 % above that after the mark, each by its median: a checkpoint
+where the last million is over 5 % above that after the mark, each by its median: a checkpoint
 takes memory for a moment, wherever it falls. Event time moves a millisecond a prediction, and
 labels may come for HORIZON_S of it: so many predictions are pending from the first million events
 on. What was read is deleted from the source topics on the way, where the broker can. A plot and
@@ -39,7 +39,7 @@ PART = 20_000
 """Predictions handed over at a time."""
 AHEAD = 200_000
 LIMIT = 1.05
-SPANS = 16
+SPANS = 8
 """A level is taken over this part of the way from the mark to the end."""
 STUCK_S = 180.0
 TRIM_S = 20.0

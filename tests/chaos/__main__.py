@@ -30,6 +30,16 @@ def main() -> int:
     parser.add_argument(
         "--former", metavar="COMMIT", help="the other version; default: the newest tag"
     )
+    parser.add_argument(
+        "--one-way", action="store_true", help="--rollout without the way back to the former"
+    )
+    parser.add_argument(
+        "--state",
+        nargs="+",
+        choices=("disk", "memory"),
+        default=["disk", "memory"],
+        help="where join keeps what waits, in --rollout",
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers and workers end, too
     failed = False
@@ -50,12 +60,14 @@ def _campaigns(options: argparse.Namespace) -> Iterator[Outcome]:
 
 def _rollouts(options: argparse.Namespace) -> Iterator[Outcome]:
     """Nothing, and why, where the former version cannot be had."""
+    order = rollout.ONE_WAY if options.one_way else rollout.AND_BACK
     try:
         commit = options.former or versions.default_commit()
         with start_broker("auto", say=say) as broker:
             for seed in options.seeds:
-                for on_disk in (True, False):
-                    yield rollout.run(seed, commit, broker, on_disk=on_disk, logs=options.logs)
+                for state in options.state:
+                    tried = rollout.Rollout(commit, order, state == "disk")
+                    yield rollout.run(seed, tried, broker, options.logs)
     except versions.NoVersionError as error:
         say(f"rollout skipped: {error}")
 

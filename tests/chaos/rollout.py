@@ -26,8 +26,15 @@ from tests.integration.live import ROOT, Workers
 SETTLED_S = 90.0
 """How long a worker may take until it has its partitions, or has ended."""
 ALONE, THERE, BACK = "one version alone", "former -> this version", "this -> former version"
-REFUSED = re.compile(r"version", re.IGNORECASE)
-"""What the message of a worker must speak of that cannot read what a newer one wrote."""
+REFUSED = re.compile(
+    r"checkpoint version \d+, this program reads|has format version|"
+    r"in its checkpoint cannot be read"
+)
+"""What a worker says, at level critical or error, that cannot read what a newer one wrote."""
+
+
+class CannotGoOnError(RuntimeError):
+    """This version cannot read what the former wrote: an upgrade would stop the deployment."""
 
 
 @dataclass
@@ -48,10 +55,13 @@ class Rolling(Deployment):
 
     def ended_by_itself(self, process: subprocess.Popen[bytes]) -> None:
         """A former one that cannot read what was written since: this version takes its place."""
-        if process.pid in self.old:
-            self.refused.append(self.last_words(process))
-            self.workers.code = ROOT
+        was_old = process.pid in self.old
+        if not was_old and (message := self._refusal(process)):
+            raise CannotGoOnError(f"this version ended: {message}")
+        self.workers.code = ROOT
         super().ended_by_itself(process)
+        if was_old:
+            self.refused.append(self.last_words(process))
 
     def replace(self, by: Path) -> None:
         """One worker of the other version ends in time, and one of this tree goes on on its disk.
@@ -78,11 +88,17 @@ class Rolling(Deployment):
         Raises:
             FaultError: not because of a version that it does not know.
         """
+        message = self._refusal(process)
+        if not process.returncode or message is None:
+            said = self.workers.logged[process.pid].read_text().splitlines()[-3:]
+            raise FaultError(f"the former version ended with {process.returncode}: {said}")
+        return f"exit code {process.returncode}: {message[:300]}"
+
+    def _refusal(self, process: subprocess.Popen[bytes]) -> str | None:
+        """The line in which an ended worker says that it cannot read what it found."""
         said = self.workers.logged[process.pid].read_text().splitlines()
-        message = next((line for line in reversed(said) if '"critical"' in line), "")
-        if not process.returncode or not REFUSED.search(message):
-            raise FaultError(f"the former version ended with {process.returncode}: {said[-3:]}")
-        return message
+        loud = [line for line in said if '"critical"' in line or '"error"' in line]
+        return next((line for line in reversed(loud) if REFUSED.search(line)), None)
 
 
 def alone(on: Deployment) -> None:
@@ -107,12 +123,26 @@ def back(on: Deployment) -> None:
 
 
 _DOES: dict[str, Fault] = {ALONE: alone, THERE: there, BACK: back}
-ORDER: Sequence[str] = (ALONE, THERE, THERE, ALONE, BACK, BACK, ALONE, THERE, THERE)
-ACTS: list[Act] = [(name, _DOES[name]) for name in ORDER]
+ONE_WAY: Sequence[str] = (ALONE, THERE, THERE, ALONE)
+AND_BACK: Sequence[str] = (*ONE_WAY, BACK, BACK, ALONE, THERE, THERE)
 
 
-def run(seed: int, commit: str, broker: Broker, *, on_disk: bool, logs: Path | None) -> Outcome:
-    """One rollout of two workers each; on_disk: with state folders, else in memory.
+@dataclass(frozen=True)
+class Rollout:
+    """What is tried: `order` of acts, `on_disk`: with state folders, else in memory."""
+
+    commit: str
+    order: Sequence[str] = AND_BACK
+    on_disk: bool = True
+
+    @property
+    def acts(self) -> list[Act]:
+        """Names and what they do."""
+        return [(name, _DOES[name]) for name in self.order]
+
+
+def run(seed: int, tried: Rollout, broker: Broker, logs: Path | None) -> Outcome:
+    """One rollout of two workers of each version.
 
     Raises:
         NoVersionError: the former version cannot be had here.
@@ -121,21 +151,23 @@ def run(seed: int, commit: str, broker: Broker, *, on_disk: bool, logs: Path | N
     with tempfile.TemporaryDirectory(prefix="driftline-rollout-") as name:
         root = Path(name)
         former = root / "former"
-        said = unpack(commit, former)
-        say(f"former version: {said}; state {'on disk' if on_disk else 'in memory'}")
+        said = unpack(tried.commit, former)
+        say(f"former version: {said}; state {'on disk' if tried.on_disk else 'in memory'}")
 
         def make(workers: Workers) -> Rolling:
             workers.code = former
             rng = random.Random(seed)
-            return Rolling(None, workers, rng, root, former=former, on_disk=on_disk)
+            return Rolling(None, workers, rng, root, former=former, on_disk=tried.on_disk)
 
         try:
-            rolled = play(outcome, broker.bootstrap, root, ACTS, make=make, former=former)
+            rolled = play(outcome, broker.bootstrap, root, tried.acts, make=make, former=former)
+            for message in rolled.refused:
+                say(f"  the former version ended: {message}")
+        except CannotGoOnError as error:
+            outcome.problems.append(str(error))
         finally:
             if logs is not None:
-                kind = "disk" if on_disk else "memory"
+                kind = "disk" if tried.on_disk else "memory"
                 shutil.copytree(root / "hurt", logs / f"rollout-{seed}-{kind}", dirs_exist_ok=True)
-    for message in rolled.refused:
-        say(f"  the former version ended: {message}")
     outcome.seconds = time.monotonic() - began
     return outcome

@@ -14,8 +14,11 @@ from tests.integration.live import ROOT
 
 KNOWN = "f257bc4"
 """The last commit before the formats of the rows that join keeps were changed."""
-_PROBE = "import detectors, driftline, streams.worker as w; "
-_PROBE += "print(*(m.__file__ for m in (detectors, driftline, w)), sep='\\n')"
+_PROBE = """
+from importlib.util import find_spec
+for name in ("driftline", "detectors", "streams.worker"):
+    print(find_spec(name).origin)
+"""
 
 
 class NoVersionError(RuntimeError):

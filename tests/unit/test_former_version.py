@@ -46,7 +46,7 @@ def ended(folder: Path, code: int, said: str) -> tuple[Rolling, subprocess.Popen
 def test_a_former_worker_that_names_the_version_it_cannot_read_is_taken_at_its_word(tmp_path: Path):
     message = '{"level":"critical","event":"checkpoint version 3, this program reads 2."}'
     on, process = ended(tmp_path, 3, message)
-    assert on.last_words(process) == message
+    assert on.last_words(process) == f"exit code 3: {message}"
 
 
 @pytest.mark.parametrize(
