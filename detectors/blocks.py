@@ -1,0 +1,320 @@
+"""Blocks: columns of one type as the rows of one array, so that a step costs one call for all.
+
+A frame on its way has some forty columns of a hundred rows, and a NumPy call costs as much as the
+work on all of them. So a frame keeps its columns like this until somebody asks for `columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from detectors.column import STR_BYTES, Array, Column, Mask, concat_columns
+
+FLOATS, INTS, TEXTS, REST = range(4)
+"""Which block a column is in; `REST`: in none."""
+Place: TypeAlias = tuple[int, int]
+"""(block, row in it)"""
+
+NO_TEXT = 0xFFFFFFFF
+"""The code of an invalid text. An invalid float is NaN."""
+F8, I8, U4 = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.uint32)
+
+
+@dataclass(slots=True, eq=False)
+class Blocks:
+    """The columns of a frame of `n` rows; two names may share a place."""
+
+    n: int
+    places: dict[str, Place]
+    """In the order of the columns."""
+    floats: Array
+    """float64, shape (columns, n); NaN or infinite where invalid."""
+    ints: Array
+    """int64, shape (columns, n), all valid."""
+    codes: Array
+    """uint32, shape (columns, n); `NO_TEXT` where invalid."""
+    values: list[list[str]]
+    """What the codes of each row of `codes` mean."""
+    rest: dict[str, Column]
+    """Columns of other types, and of integers that are not all valid."""
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Column], n: int) -> Blocks:
+        """These columns."""
+        places: dict[str, Place] = {}
+        floats: list[Array] = []
+        ints: list[Array] = []
+        codes: list[Array] = []
+        values: list[list[str]] = []
+        rest: dict[str, Column] = {}
+        for name, column in columns.items():
+            data, valid, dtype = column.data, column.valid, column.data.dtype
+            if column.values is not None and dtype == U4:
+                places[name] = TEXTS, len(codes)
+                codes.append(data if valid is None else np.where(valid, data, U4.type(NO_TEXT)))
+                values.append(column.values)
+            elif dtype == F8:
+                places[name] = FLOATS, len(floats)
+                floats.append(data if valid is None else np.where(valid, data, np.nan))
+            elif dtype == I8 and valid is None:
+                places[name] = INTS, len(ints)
+                ints.append(data)
+            else:
+                places[name] = REST, 0
+                rest[name] = column
+        blocks = [_stacked(each, n, dtype) for each, dtype in ((floats, F8), (ints, I8))]
+        return cls(n, places, *blocks, _stacked(codes, n, U4), values, rest)
+
+    def columns(self) -> dict[str, Column]:
+        """The columns by name, each on its own."""
+        rows = (_float_columns(self.floats), [Column(row) for row in self.ints], self._texts())
+        rest = self.rest
+        return {
+            name: rest[name] if block == REST else rows[block][row]
+            for name, (block, row) in self.places.items()
+        }
+
+    def column(self, name: str) -> Column | None:
+        """One column; None: there is none of this name."""
+        place = self.places.get(name)
+        if place is None:
+            return None
+        block, row = place
+        if block == INTS:
+            return Column(self.ints[row])
+        if block == FLOATS:
+            return _float_columns(self.floats[row : row + 1])[0]
+        if block == REST:
+            return self.rest[name]
+        return _text_column(self.codes[row], self.values[row])
+
+    def take(self, rows: Array) -> Blocks:
+        """The rows at these positions, or where this mask holds, in the order given."""
+        if rows.dtype == np.bool_:
+            rows = rows.nonzero()[0]
+        return Blocks(
+            len(rows),
+            self.places,
+            self.floats.take(rows, axis=1) if len(self.floats) else self.floats[:, : len(rows)],
+            self.ints.take(rows, axis=1) if len(self.ints) else self.ints[:, : len(rows)],
+            self.codes.take(rows, axis=1) if len(self.codes) else self.codes[:, : len(rows)],
+            self.values,
+            {name: column.take(rows) for name, column in self.rest.items()},
+        )
+
+    def span(self, start: int, stop: int) -> Blocks:
+        """The rows from `start` to before `stop`; shares their memory."""
+        return Blocks(
+            stop - start,
+            self.places,
+            self.floats[:, start:stop],
+            self.ints[:, start:stop],
+            self.codes[:, start:stop],
+            self.values,
+            {name: column.span(start, stop) for name, column in self.rest.items()},
+        )
+
+    def plus(self, name: str, column: Column) -> Blocks:
+        """With one more column, or another in its place."""
+        places = self.places | {name: (REST, 0)}
+        return self._placed(places, self.rest | {name: column})
+
+    def without(self, names: Collection[str]) -> Blocks:
+        """Without some columns; their memory stays with the block."""
+        places = {name: place for name, place in self.places.items() if name not in names}
+        rest = {name: column for name, column in self.rest.items() if name in places}
+        return self._placed(places, rest)
+
+    def only(self, names: Collection[str]) -> Blocks:
+        """Some columns, in their order here, and memory for no others."""
+        used: tuple[list[int], ...] = ([], [], [])
+        places: dict[str, Place] = {}
+        for name, (block, row) in self.places.items():
+            if name not in names:
+                continue
+            if block == REST:
+                places[name] = REST, 0
+                continue
+            rows = used[block]
+            if row not in rows:
+                rows.append(row)
+            places[name] = block, rows.index(row)
+        floats, ints, codes = used
+        return Blocks(
+            self.n, places, self.floats[floats], self.ints[ints], self.codes[codes],
+            [self.values[row] for row in codes],
+            {name: column for name, column in self.rest.items() if name in places},
+        )  # fmt: skip
+
+    def renamed(self, places: dict[str, Place]) -> Blocks:
+        """The same columns under other names, or in another order; all of `REST` among them."""
+        return self._placed(places, self.rest)
+
+    def _placed(self, places: dict[str, Place], rest: dict[str, Column]) -> Blocks:
+        return Blocks(self.n, places, self.floats, self.ints, self.codes, self.values, rest)
+
+    def compact(self) -> Blocks:
+        """Of texts, `values` are those that rows use, in order of appearance; see `Column`."""
+        compacted = _compact(self.codes, self.values)
+        rest = self.rest
+        if any(column.values is not None for column in rest.values()):
+            rest = {name: column.compact() for name, column in rest.items()}
+        elif compacted is None:
+            return self
+        codes, values = compacted or (self.codes, self.values)
+        return Blocks(self.n, self.places, self.floats, self.ints, codes, values, rest)
+
+    def trimmed(self) -> Blocks:
+        """With no more text values than rows in any column."""
+        spare = [row for row, values in enumerate(self.values) if len(values) > self.n]
+        compacted = _compact(self.codes[spare], [self.values[row] for row in spare])
+        if compacted is None:
+            return self
+        codes, values = self.codes.copy(), self.values.copy()
+        codes[spare] = compacted[0]
+        for row, texts in zip(spare, compacted[1], strict=True):
+            values[row] = texts
+        return Blocks(self.n, self.places, self.floats, self.ints, codes, values, self.rest)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes its columns take."""
+        total = sum(column.nbytes for column in self.rest.values())
+        invalid = np.isnan(self.floats).any(axis=1).tolist()
+        absent = (self.codes == NO_TEXT).any(axis=1).tolist() if len(self.codes) else []
+        for block, row in self.places.values():
+            if block == FLOATS:
+                total += (9 if invalid[row] else 8) * self.n
+            elif block == INTS:
+                total += 8 * self.n
+            elif block == TEXTS:
+                values = self.values[row]
+                total += (5 if absent[row] else 4) * self.n
+                total += sum(map(len, values)) + STR_BYTES * len(values)
+        return total
+
+    def is_like(self, other: Blocks) -> bool:
+        """Whether both have their columns in the same places."""
+        return (
+            len(self.floats) == len(other.floats)
+            and len(self.ints) == len(other.ints)
+            and len(self.codes) == len(other.codes)
+            and (self.places is other.places or self.places == other.places)
+        )
+
+    def _texts(self) -> list[Column]:
+        if not len(self.codes):
+            return []
+        if self.codes.max(initial=0) < NO_TEXT:
+            return [
+                Column(row, None, values)
+                for row, values in zip(self.codes, self.values, strict=True)
+            ]
+        return [_text_column(*both) for both in zip(self.codes, self.values, strict=True)]
+
+
+def concat_blocks(parts: Sequence[Blocks]) -> Blocks:
+    """The rows of all, in the order given, of blocks that are alike."""
+    first = parts[0]
+    sizes = [part.n for part in parts]
+    floats = (
+        np.concatenate([part.floats for part in parts], axis=1)
+        if len(first.floats)
+        else np.empty((0, sum(sizes)))
+    )
+    ints = np.concatenate([part.ints for part in parts], axis=1)
+    codes, values = _concat_texts(parts, sizes)
+    rest = {
+        name: concat_columns([part.rest[name] for part in parts], sizes) for name in first.rest
+    }
+    return Blocks(sum(sizes), first.places, floats, ints, codes, values, rest)
+
+
+def _concat_texts(parts: Sequence[Blocks], sizes: list[int]) -> tuple[Array, list[list[str]]]:
+    codes = np.concatenate([part.codes for part in parts], axis=1)
+    values = parts[0].values
+    if all(part.values == values for part in parts):
+        return codes, values
+    # All dictionaries one after the other: where each begins, and what their codes become.
+    begins: list[list[int]] = []
+    recoded: list[int] = []
+    merged: list[list[str]] = []
+    for column in range(len(values)):
+        index: dict[str, int] = {}
+        begins.append([])
+        for part in parts:
+            begins[-1].append(len(recoded))
+            recoded += [index.setdefault(value, len(index)) for value in part.values[column]]
+        merged.append(list(index))
+    recoded.append(0)  # where a dictionary without values at the end would begin
+    absent = codes == NO_TEXT
+    some = bool(absent.any())
+    if some:
+        codes[absent] = 0
+    codes += np.repeat(np.array(begins, U4), sizes, axis=1)
+    codes = np.array(recoded, U4).take(codes)
+    if some:
+        codes[absent] = NO_TEXT
+    return codes, merged
+
+
+def _compact(codes: Array, values: list[list[str]]) -> tuple[Array, list[list[str]]] | None:
+    """Codes and values, in order of appearance; None: they are."""
+    columns, n = codes.shape
+    if not columns:
+        return None
+    begins = np.cumsum([0, *map(len, values)])
+    flat = codes.astype(np.int64) + begins[:-1, None]
+    absent = codes == NO_TEXT
+    some = bool(absent.any())
+    if some:
+        flat[absent] = begins[-1]
+    first = np.full(begins[-1] + 1, n)
+    first[flat[:, ::-1]] = np.arange(n - 1, -1, -1)  # of several the last holds: the first row
+    recoded = np.zeros(len(first), U4)
+    recoded[-1] = NO_TEXT
+    compacted: list[list[str]] = []
+    for start, stop, texts in zip(begins.tolist(), begins[1:].tolist(), values, strict=False):
+        rows = first[start:stop]
+        used = rows.argsort(kind="stable")[: int(np.count_nonzero(rows < n))]
+        recoded[start + used] = np.arange(len(used))
+        compacted.append([texts[code] for code in used.tolist()])
+    if compacted == values:
+        return None
+    return recoded.take(flat), compacted
+
+
+def _stacked(rows: list[Array], n: int, dtype: np.dtype[np.generic]) -> Array:
+    if not rows:
+        return np.empty((0, n), dtype)
+    return np.concatenate(rows).reshape(len(rows), n)
+
+
+def known_floats(floats: Array) -> tuple[Array, Mask | None]:
+    """The floats, 0 where invalid, and which are valid (None: all); shape (columns, n)."""
+    finite = np.isfinite(floats)
+    if finite.all():
+        return floats, None
+    return np.where(finite, floats, 0.0), finite
+
+
+def _float_columns(floats: Array) -> list[Column]:
+    data, finite = known_floats(floats)
+    if finite is None:
+        return [Column(row) for row in data]
+    whole = finite.all(axis=1).tolist()
+    return [
+        Column(row, None if every else valid)
+        for row, valid, every in zip(data, finite, whole, strict=True)
+    ]
+
+
+def _text_column(codes: Array, values: list[str]) -> Column:
+    valid = codes != NO_TEXT
+    if valid.all():
+        return Column(codes, None, values)
+    return Column(np.where(valid, codes, U4.type(0)), valid, values)

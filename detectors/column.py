@@ -1,0 +1,171 @@
+"""Columns: what a frame's rows say under one name, as a NumPy array with what is invalid in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Mask: TypeAlias = NDArray[np.bool_]
+
+STR_BYTES = 57
+"""A str object and its place in a list take about so many, beside its characters."""
+
+
+@dataclass(slots=True)
+class Column:
+    """One column: `data` of n values, `valid` (None: all), and for text the `values` it indexes.
+
+    Text columns hold uint32 codes into `values`. The datum of an invalid row is 0 and meaningless.
+    """
+
+    data: Array
+    valid: Mask | None = None
+    values: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def mask(self) -> Mask:
+        """The valid rows as a boolean array of n values."""
+        return np.ones(len(self.data), bool) if self.valid is None else self.valid
+
+    def take(self, rows: Array) -> Column:
+        """The rows at these positions (or where this mask holds), in the order given."""
+        valid = None if self.valid is None else self.valid[rows]
+        if valid is not None and valid.all():
+            valid = None
+        return Column(self.data[rows], valid, self.values)
+
+    def span(self, start: int, stop: int) -> Column:
+        """The rows from `start` to before `stop`; shares their memory."""
+        valid = None if self.valid is None else self.valid[start:stop]
+        return Column(self.data[start:stop], valid, self.values)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it takes, of texts the values with their overhead."""
+        total: int = self.data.nbytes + (0 if self.valid is None else self.valid.nbytes)
+        if self.values is not None:
+            total += sum(map(len, self.values)) + STR_BYTES * len(self.values)
+        return total
+
+    def compact(self) -> Column:
+        """This column; of a text column, `values` are those its rows use, in order of appearance.
+
+        So equal rows give equal columns, however the frame was cut and put together.
+        """
+        if self.values is None:
+            return self
+        n, k = len(self.data), len(self.values)
+        if self.valid is None and n <= k and _distinct(self.data, k):
+            values = [self.values[code] for code in self.data.tolist()]
+            return Column(np.arange(n, dtype=np.uint32), None, values)
+        rows = np.arange(n)
+        codes = self.data if self.valid is None else self.data[self.valid]
+        if self.valid is not None:
+            rows = rows[self.valid]
+        first = np.full(k, n)
+        first[codes[::-1]] = rows[::-1]  # of repeated codes the last write stays: the first row
+        used = np.argsort(first, kind="stable")[: int(np.count_nonzero(first < n))]
+        recoded = np.zeros(max(k, 1), np.uint32)
+        recoded[used] = np.arange(len(used))
+        data = recoded[self.data] if self.valid is None else np.zeros(n, np.uint32)
+        if self.valid is not None:
+            data[self.valid] = recoded[codes]
+        return Column(data, self.valid, [self.values[code] for code in used.tolist()])
+
+    def trimmed(self) -> Column:
+        """This column, with no more text values than rows."""
+        spare = self.values is not None and len(self.values) > len(self.data)
+        return self.compact() if spare else self
+
+    def texts(self) -> list[str | None]:
+        """Each row's text, None where invalid. For text columns only."""
+        if self.values is None:
+            raise TypeError("texts() is for text columns")
+        lookup = np.array([*self.values, None], dtype=object)
+        codes = np.where(self.mask, self.data, len(self.values))
+        out: list[str | None] = lookup[codes].tolist()
+        return out
+
+
+def _distinct(codes: Array, k: int) -> bool:
+    """Whether no code, of k, occurs twice."""
+    seen = np.zeros(k, bool)
+    seen[codes] = True
+    return int(np.count_nonzero(seen)) == len(codes)
+
+
+def text_column(texts: Sequence[str | None]) -> Column:
+    """A text column from strings, None where missing."""
+    index: dict[str | None, int] = dict.fromkeys(texts, 0)
+    valid = None
+    if None in index:
+        del index[None]
+        valid = np.fromiter((t is not None for t in texts), bool, len(texts))
+    if len(index) == len(texts):
+        return Column(np.arange(len(texts), dtype=np.uint32), None, list(texts))  # type: ignore[arg-type]
+    values = [text for text in index if text is not None]
+    index = {text: code for code, text in enumerate(index)}
+    if valid is not None:
+        index[None] = 0
+    codes = np.fromiter(map(index.__getitem__, texts), np.uint32, len(texts))
+    return Column(codes, valid, values)
+
+
+def float_column(values: Sequence[float | None] | Array) -> Column:
+    """A float64 column; None, NaN and infinities are invalid, and their datum is 0."""
+    data = np.asarray(values, dtype=np.float64)  # None becomes NaN
+    finite = np.isfinite(data)
+    if finite.all():
+        return Column(data)
+    return Column(np.where(finite, data, 0.0), finite)
+
+
+def concat_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Column:
+    """One column of the rows of all; None stands for so many invalid rows."""
+    present = [part for part in parts if part is not None]
+    whole = len(present) == len(parts) and all(part.valid is None for part in present)
+    dtype = present[0].data.dtype
+    each = [part.data for part in present]
+    values = None
+    if present[0].values is not None:
+        values, each = _merge_values(present)
+    if whole:
+        return Column(np.concatenate(each), None, values)
+    following = iter(each)
+    datas = [
+        np.zeros(n, dtype) if part is None else next(following)
+        for part, n in zip(parts, sizes, strict=True)
+    ]
+    masks = [
+        np.zeros(n, bool) if part is None else part.mask
+        for part, n in zip(parts, sizes, strict=True)
+    ]
+    return Column(np.concatenate(datas), np.concatenate(masks), values)
+
+
+def _merge_values(parts: Sequence[Column]) -> tuple[list[str], list[Array]]:
+    """The union of the dictionaries, in order of first appearance, and each part's new codes."""
+    each = [part.values or [] for part in parts]
+    together = list(chain.from_iterable(each))
+    index = dict.fromkeys(together)
+    if len(index) == len(together):  # nothing in common, as among ids
+        starts = np.cumsum([0, *map(len, each)])[:-1].astype(np.uint32)
+        mappings: Iterable[Array | None] = [None] * len(each)
+    else:
+        starts = np.zeros(len(each), np.uint32)
+        codes = dict(zip(index, range(len(index)), strict=True))
+        mappings = [np.array([codes[v] for v in values] or [0], np.uint32) for values in each]
+    recoded = []
+    for part, start, mapping in zip(parts, starts, mappings, strict=True):
+        data = np.where(part.mask, part.data, 0) if part.valid is not None else part.data
+        recoded.append(data + start if mapping is None else mapping[data])
+    return list(index), recoded
