@@ -150,9 +150,16 @@ class Blocks:
             {name: column for name, column in self.rest.items() if name in places},
         )  # fmt: skip
 
-    def renamed(self, places: dict[str, Place]) -> Blocks:
-        """The same columns under other names, or in another order; all of `REST` among them."""
-        return self._placed(places, self.rest)
+    def by_name(self) -> Blocks:
+        """In the order of the names."""
+        return self._placed(dict(sorted(self.places.items())), self.rest)
+
+    def alias(self, name: str, other: str) -> Blocks:
+        """With a column under another name, too."""
+        rest = self.rest
+        if name in rest:
+            rest = rest | {other: rest[name]}
+        return self._placed(self.places | {other: self.places[name]}, rest)
 
     def _placed(self, places: dict[str, Place], rest: dict[str, Column]) -> Blocks:
         return Blocks(self.n, places, self.floats, self.ints, self.codes, self.values, rest)

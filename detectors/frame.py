@@ -120,6 +120,11 @@ class Frame:
 
     # -- what leaves columns in their blocks -----------------------------------------------------
 
+    @property
+    def column_names(self) -> Collection[str]:
+        """The names of the columns, in their order."""
+        return (self._columns if self._blocks is None else self._blocks.places).keys()
+
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
         return name in (self._columns if self._blocks is None else self._blocks.places)
@@ -145,6 +150,12 @@ class Frame:
             return self._of(self._columns | {name: column})
         return self._of(self._blocks.plus(name, column))
 
+    def alias(self, name: str, other: str) -> Frame:
+        """The frame with a column under another name, too."""
+        if self._blocks is not None:
+            return self._of(self._blocks.alias(name, other))
+        return self._of(self._columns | {other: self._columns[name]})
+
     def without(self, names: Collection[str]) -> Frame:
         """The frame without the columns of these names."""
         if not any(map(self.has, names)):
@@ -162,7 +173,7 @@ class Frame:
     def by_name(self) -> Frame:
         """The frame with its columns in the order of their names."""
         if self._blocks is not None:
-            return self._of(self._blocks.renamed(dict(sorted(self._blocks.places.items()))))
+            return self._of(self._blocks.by_name())
         return self._of(dict(sorted(self._columns.items())))
 
     def compact(self) -> Frame:

@@ -45,12 +45,11 @@ def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.
 
 def _keys(frame: Frame, most: int) -> list[Array]:
     """The parts of the order key, most significant first; no more than `_FIRST`, or all."""
-    columns = frame.columns
     source = frame.ints("source")
     first = [frame.ints("arrival"), source >> SOURCE_SHIFT, _order_ts(frame)]
     if most <= _FIRST:
         return first
-    ids = np.ascontiguousarray(columns["id"].data).view(">u8").reshape(-1, 2)
+    ids = np.ascontiguousarray(frame.data("id")).view(">u8").reshape(-1, 2)
     return [
         *first,
         ids[:, 0].astype(np.uint64),
@@ -62,8 +61,8 @@ def _keys(frame: Frame, most: int) -> list[Array]:
 
 
 def _order_ts(frame: Frame) -> Array:
-    times = frame.columns["ts"].data
-    column = frame.columns.get("order_ts")
+    times = frame.data("ts")
+    column = frame.column("order_ts")
     if column is None:
         return times
     return column.data if column.valid is None else np.where(column.valid, column.data, times)

@@ -94,18 +94,18 @@ def _ids(frames: Sequence[Frame], which: Array, rows: Array) -> Iterator[Array]:
     """The ids of rows that have their turns."""
     for lane, frame in enumerate(frames):
         if frame.kind in _LOOKED_UP:
-            yield frame.columns["id"].data[rows[which == lane]]
+            yield frame.data("id")[rows[which == lane]]
 
 
 def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:
     """Column `cause` of the rows in the order of the step, if they have one."""
-    if not any("cause" in frame.columns for frame in frames):
+    if not any(frame.has("cause") for frame in frames):
         return None
     causes = np.zeros(len(which), np.int64)
     for lane, frame in enumerate(frames):
-        if "cause" in frame.columns:
+        if frame.has("cause"):
             at = which == lane
-            causes[at] = frame.columns["cause"].data[rows[at]]
+            causes[at] = frame.data("cause")[rows[at]]
     return causes
 
 
@@ -117,7 +117,7 @@ def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
         if frame.kind == "label":
             share = matching.spec.sample(frame.subject.partition("@")[0])
         if share < 1 and frame.n:
-            chosen = sampled(frame.columns["id"].data, share)
+            chosen = sampled(frame.data("id"), share)
             _count_left_out(matching, frame.take(~chosen))
             if not chosen.all():
                 kept.append(frame.take(chosen))
@@ -128,7 +128,7 @@ def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
 
 def _count_left_out(matching: Matching, frame: Frame) -> None:
     """Counts labels outside the sample, each with the cause that its row has."""
-    cause = frame.columns.get("cause")
+    cause = frame.column("cause")
     causes = Counter([-1] * frame.n if cause is None else cause.data.tolist())
     for offset, n in causes.items():
         matching.counts[frame.subject, "labels_not_sampled", offset] += n

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from detectors.flow.id_table import GONE, NONE, ODD, PAST, IdTable, words_of
-from detectors.flow.pending import Slot, plain_labels
+from detectors.flow.pending import Slot
 from detectors.flow.slab import LabelSlab, Slab
 from detectors.flow.stacked import together
 from detectors.flow.stored_slots import StoredSlots
@@ -80,12 +80,13 @@ class ManyAtOnce(ABC):
         self._entries += len(refs)
 
     def meet_all(self, model: str, places: Array, refs: Array, labels: Frame, ends: Array) -> None:
-        """Rows without a label get their first one, which is also kept; there is room for it."""
-        labels = plain_labels(labels)
+        """Rows without a label get their first one of `plain_labels`, which is also kept.
+
+        There is room for it.
+        """
         self._wait_all(model, places, labels, ends)
         numbers = refs >> SHIFT
-        bare = Frame(labels.subject, "label", labels.n, labels.columns.copy())
-        del bare.columns["id"]
+        bare = labels.without(["id"])
         for number in np.unique(numbers).tolist():
             at = np.flatnonzero(numbers == number)
             self._slabs[number].set_labels(refs[at] & ROW, bare.take(at))
@@ -210,7 +211,7 @@ class ManyAtOnce(ABC):
         """Takes the labels that are as most are; gives the others."""
         if not slots:
             return
-        ids = np.concatenate([part.labels.columns["id"].data for part in slots])
+        ids = np.concatenate([part.labels.data("id") for part in slots])
         places = self._table.places(words_of(ids))
         usual = np.concatenate([part.usual for part in slots])
         usual &= _once(places) & (self._table.prediction[places] != ODD)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.flow.pending import Label, Pending, class_columns, label_frame, plain_labels
+from detectors.flow.pending import Label, Pending, class_columns, label_frame
 from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, concat
 from driftline.rules import class_text
 
@@ -25,7 +25,7 @@ class Outcomes:
     turns: list[int] = field(default_factory=list)
     """Positions, in the order of the step, of the rows that made them."""
     firsts: list[tuple[Array, Frame, Array]] = field(default_factory=list)
-    """(refs, their first labels, turns): outcomes that came about many at once."""
+    """(refs, their first `plain_labels`, turns): outcomes that came about many at once."""
 
     def add(self, ref: int, label: Label, previous: Label | None, turn: int) -> None:
         """A stored prediction has a label now, in place of a previous one or of none."""
@@ -58,12 +58,10 @@ class Outcomes:
 
     def _together(self) -> tuple[Array, dict[str, Column], Array, Array]:
         """(refs, columns of the labels, turns) in order, and where those added singly lie."""
-        parts = [(refs, plain_labels(labels), turns) for refs, labels, turns in self.firsts]
+        parts = [(refs, labels.without(["id"]), turns) for refs, labels, turns in self.firsts]
         if self.refs:
             singly = label_frame("", None, self.labels)
             parts.append((np.array(self.refs, np.int64), singly, np.array(self.turns, np.int64)))
-        for _, frame, _ in parts:
-            frame.columns.pop("id", None)
         refs = np.concatenate([part for part, _, _ in parts])
         turns = np.concatenate([part for _, _, part in parts])
         labels = concat([part for _, part, _ in parts])

@@ -204,5 +204,6 @@ def _joined(pieces: list[Frame]) -> Frame:
     frame = concat(pieces)
     if len(pieces) > 1:
         frame = frame.take(order(frame))
-    columns = {name: frame.columns[name].compact() for name in sorted(frame.columns)}
-    return Frame(frame.subject, frame.kind, frame.n, columns)
+    frame = frame.compact().by_name()
+    frame.cause = None
+    return frame

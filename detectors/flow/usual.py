@@ -128,7 +128,7 @@ def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
     for number in used:
         at = np.flatnonzero(lane == number)
         frame, own = lanes[number].frame, row[at]
-        step.words[at] = words_of(frame.columns["id"].data)[own]
+        step.words[at] = words_of(frame.data("id"))[own]
         one = lanes[number]
         if isinstance(one, Predictions):
             step.ref[at] = one.refs[own]
