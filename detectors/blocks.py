@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -41,6 +42,8 @@ class Blocks:
     """What the codes of each row of `codes` mean."""
     rest: dict[str, Column]
     """Columns of other types, and of integers that are not all valid."""
+    size: int = -1
+    """`nbytes`, where it is known."""
 
     @classmethod
     def of(cls, columns: Mapping[str, Column], n: int) -> Blocks:
@@ -178,6 +181,8 @@ class Blocks:
     def trimmed(self) -> Blocks:
         """With no more text values than rows in any column."""
         spare = [row for row, values in enumerate(self.values) if len(values) > self.n]
+        if not spare:
+            return self
         compacted = _compact(self.codes[spare], [self.values[row] for row in spare])
         if compacted is None:
             return self
@@ -190,6 +195,8 @@ class Blocks:
     @property
     def nbytes(self) -> int:
         """About how many bytes its columns take."""
+        if self.size >= 0:
+            return self.size
         total = sum(column.nbytes for column in self.rest.values())
         invalid = np.isnan(self.floats).any(axis=1).tolist()
         absent = (self.codes == NO_TEXT).any(axis=1).tolist() if len(self.codes) else []
@@ -217,10 +224,7 @@ class Blocks:
         if not len(self.codes):
             return []
         if self.codes.max(initial=0) < NO_TEXT:
-            return [
-                Column(row, None, values)
-                for row, values in zip(self.codes, self.values, strict=True)
-            ]
+            return list(map(Column, self.codes, repeat(None), self.values))
         return [_text_column(*both) for both in zip(self.codes, self.values, strict=True)]
 
 
@@ -269,30 +273,40 @@ def _concat_texts(parts: Sequence[Blocks], sizes: list[int]) -> tuple[Array, lis
     return codes, merged
 
 
+_SOON = 64
+"""So many rows mostly show all values of a column, where they are few."""
+
+
 def _compact(codes: Array, values: list[list[str]]) -> tuple[Array, list[list[str]]] | None:
     """Codes and values, in order of appearance; None: they are."""
-    columns, n = codes.shape
-    if not columns:
+    changes: dict[int, list[int]] = {}
+    for row, first in enumerate(codes[:, :_SOON].tolist()):
+        used = dict.fromkeys(first)
+        used.pop(NO_TEXT, None)
+        order = list(used)
+        if len(order) < len(values[row]) and codes.shape[1] > _SOON:
+            order = _appearance(codes[row], len(values[row]))
+        if order != list(range(len(values[row]))):
+            changes[row] = order
+    if not changes:
         return None
-    begins = np.cumsum([0, *map(len, values)])
-    flat = codes.astype(np.int64) + begins[:-1, None]
-    absent = codes == NO_TEXT
-    some = bool(absent.any())
-    if some:
-        flat[absent] = begins[-1]
-    first = np.full(begins[-1] + 1, n)
-    first[flat[:, ::-1]] = np.arange(n - 1, -1, -1)  # of several the last holds: the first row
-    recoded = np.zeros(len(first), U4)
-    recoded[-1] = NO_TEXT
-    compacted: list[list[str]] = []
-    for start, stop, texts in zip(begins.tolist(), begins[1:].tolist(), values, strict=False):
-        rows = first[start:stop]
-        used = rows.argsort(kind="stable")[: int(np.count_nonzero(rows < n))]
-        recoded[start + used] = np.arange(len(used))
-        compacted.append([texts[code] for code in used.tolist()])
-    if compacted == values:
-        return None
-    return recoded.take(flat), compacted
+    codes, values = codes.copy(), values.copy()
+    for row, order in changes.items():
+        recoded = np.full(len(values[row]) + 1, NO_TEXT, U4)
+        recoded[order] = np.arange(len(order))
+        codes[row] = recoded.take(codes[row], mode="clip")  # no text is clipped to the last
+        values[row] = [values[row][code] for code in order]
+    return codes, values
+
+
+def _appearance(codes: Array, k: int) -> list[int]:
+    """The codes that occur, of k, in order of appearance."""
+    n = len(codes)
+    first = np.full(k + 1, n)
+    first[np.minimum(codes[::-1], k)] = np.arange(n - 1, -1, -1)  # of several the last holds
+    first = first[:k]
+    found: list[int] = first.argsort(kind="stable")[: int(np.count_nonzero(first < n))].tolist()
+    return found
 
 
 def _stacked(rows: list[Array], n: int, dtype: np.dtype[np.generic]) -> Array:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors.blocks import F8, FLOATS, I8, INTS, NO_TEXT, REST, TEXTS, U4, Blocks, known_floats
+from detectors.blocks import FLOATS, INTS, NO_TEXT, REST, TEXTS, U4, Blocks, known_floats
+from detectors.column import STR_BYTES
 from detectors.frame import Array, Column, Frame
 
 TEXT = "text"
@@ -85,26 +86,25 @@ def _encode_blocks(blocks: Blocks) -> list[dict[str, Any]]:
     said = codes != NO_TEXT if codes.size and codes.max() == NO_TEXT else None
     if said is not None:
         codes = np.where(said, codes, U4.type(0))
-    data = [_rows(floats, 8), _rows(blocks.ints, 8), _rows(codes, 4)]
-    bitmaps = {FLOATS: _bitmaps(known), TEXTS: _bitmaps(said)}
+    number, integer, text = _rows(floats, 8), _rows(blocks.ints, 8), _rows(codes, 4)
+    known_bits, said_bits = _bitmaps(known), _bitmaps(said)
     out: list[dict[str, Any]] = []
     for name, (block, row) in blocks.places.items():
-        if block == REST:
-            out.append(_encode_column(name, blocks.rest[name]))
-            continue
-        column: dict[str, Any] = {"name": name}
-        if block == TEXTS:
-            column |= {"kind": TEXT, "values": blocks.values[row]}
+        if block == FLOATS:
+            column = {"name": name, "kind": "<f8", "data": number[row]}
+            if row in known_bits:
+                column["valid"] = known_bits[row]
+        elif block == INTS:
+            column = {"name": name, "kind": "<i8", "data": integer[row]}
+        elif block == TEXTS:
+            values = blocks.values[row]
+            column = {"name": name, "kind": TEXT, "values": values, "data": text[row]}
+            if row in said_bits:
+                column["valid"] = said_bits[row]
         else:
-            column["kind"] = _KIND[block]
-        column["data"] = data[block][row]
-        if block != INTS and row in bitmaps[block]:
-            column["valid"] = bitmaps[block][row]
+            column = _encode_column(name, blocks.rest[name])
         out.append(column)
     return out
-
-
-_KIND = {FLOATS: "<f8", INTS: "<i8"}
 
 
 def _rows(block: Array, size: int) -> list[bytes]:
@@ -145,41 +145,56 @@ _BLOCK = {"<f8": FLOATS, "<i8": INTS, TEXT: TEXTS}
 
 
 def _decode_blocks(columns: Sequence[dict[str, Any]], n: int) -> Blocks:
-    kinds = [column["kind"] for column in columns]
-    if any("valid" in column for column in columns if column["kind"] == "<i8"):
-        kinds = [
-            "" if kind == "<i8" and "valid" in column else kind
-            for kind, column in zip(kinds, columns, strict=True)
-        ]
-    layout = _layout(tuple([column["name"] for column in columns]), tuple(kinds))
+    names = tuple([column["name"] for column in columns])
+    kinds = tuple([column["kind"] for column in columns])
+    layout = _layout(names, kinds)
     floats, ints, texts, rest = ([columns[i] for i in at] for at in layout.at)
+    if any("valid" in column for column in ints):
+        partly = {column["name"] for column in ints if "valid" in column}
+        kinds = tuple(["" if name in partly else k for name, k in zip(names, kinds, strict=True)])
+        layout = _layout(names, kinds)
+        floats, ints, texts, rest = ([columns[i] for i in at] for at in layout.at)
     others = {column["name"]: _decode_column(column, n) for column in rest}
-    return Blocks(
-        n,
-        layout.places,
-        _decode_rows(floats, F8, n, np.nan),
-        _decode_rows(ints, I8, n, 0),
-        _decode_rows(texts, U4, n, NO_TEXT),
-        [column["values"] for column in texts],
-        others,
-    )
+    numbers, masks = _decode_rows(floats, _F8, n)
+    if masks is not None:
+        numbers = np.where(masks, numbers, np.nan)
+    integers, _ = _decode_rows(ints, _I8, n)
+    codes, said = _decode_rows(texts, _U4, n)
+    if said is not None:
+        codes = np.where(said, codes, _U4.type(NO_TEXT))
+    values = [column["values"] for column in texts]
+    masked = sum("valid" in column for column in floats) + sum("valid" in c for c in texts)
+    size = 8 * n * (len(floats) + len(ints)) + 4 * n * len(texts) + n * masked
+    size += sum(sum(map(len, known)) + STR_BYTES * len(known) for known in values)
+    size += sum(column.nbytes for column in others.values())
+    return Blocks(n, layout.places, numbers, integers, codes, values, others, size)
 
 
-def _decode_rows(columns: list[dict[str, Any]], dtype: np.dtype[Any], n: int, no: float) -> Array:
-    """The data of columns of one type, shape (columns, n), with `no` where they are invalid."""
+_F8, _I8, _U4 = np.dtype("<f8"), np.dtype("<i8"), np.dtype("<u4")
+
+
+def _decode_rows(
+    columns: list[dict[str, Any]], dtype: np.dtype[Any], n: int
+) -> tuple[Array, Array | None]:
+    """The data of columns of one type, and what is valid (None: all); shape (columns, n)."""
     width = dtype.itemsize * n
     every = [column["data"] for column in columns]
-    for column, data in zip(columns, every, strict=True):
-        if len(data) != width:
-            found = len(data) / dtype.itemsize
-            raise ValueError(f"column {column['name']!r} has {found:g} values, not {n}")
-    rows = np.frombuffer(b"".join(every), dtype.newbyteorder("<")).reshape(len(columns), n)
+    if [*map(len, every)].count(width) < len(every):
+        wrong = next(column for column in columns if len(column["data"]) != width)
+        found = len(wrong["data"]) / dtype.itemsize
+        raise ValueError(f"column {wrong['name']!r} has {found:g} values, not {n}")
+    rows = np.frombuffer(b"".join(every), dtype).reshape(len(columns), n)
     masked = [row for row, column in enumerate(columns) if "valid" in column]
-    if masked:
-        rows = rows.copy()
-        valid = [_unpacked(columns[row]["valid"], n) for row in masked]
-        rows[masked] = np.where(valid, rows[masked], dtype.type(no))
-    return rows
+    if not masked:
+        return rows, None
+    valid = np.ones(rows.shape, bool)
+    bitmaps = [columns[row]["valid"] for row in masked]
+    if [*map(len, bitmaps)].count(-(-n // 8)) == len(bitmaps):
+        bits = np.frombuffer(b"".join(bitmaps), np.uint8).reshape(len(bitmaps), -1)
+        valid[masked] = np.unpackbits(bits, axis=1, count=n, bitorder="little")
+    else:
+        valid[masked] = [_unpacked(bitmap, n) for bitmap in bitmaps]
+    return rows, valid
 
 
 def _decode_column(encoded: dict[str, Any], n: int) -> Column:

@@ -31,7 +31,7 @@ from detectors.flow.matching import Matching
 from detectors.flow.memory_pending import MemoryPending
 from detectors.flow.pending import Pending
 from detectors.frame import ID, Array, Frame, concat
-from detectors.order_key import merged_order, order
+from detectors.order_key import in_order, merged_order
 
 __all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
 
@@ -143,5 +143,5 @@ def _one_each(frames: Sequence[Frame]) -> list[Frame]:
     merged = []
     for parts in groups.values():
         frame = concat(parts)
-        merged.append(frame if len(parts) == 1 else frame.take(order(frame)))
+        merged.append(frame if len(parts) == 1 else in_order(frame))
     return merged

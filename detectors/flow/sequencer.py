@@ -16,7 +16,7 @@ import numpy as np
 
 from detectors.frame import KINDS, Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_frame
-from detectors.order_key import merged_order, order
+from detectors.order_key import in_order, merged_order
 
 FOREVER = 1 << 62
 """A clock that has passed everything, in ms."""
@@ -79,9 +79,7 @@ class Sequencer:
         """Take a frame's rows, which may be in any order; `nbytes` of it, where they are known."""
         if frame.n == 0:
             return
-        sequence = order(frame)
-        if (np.diff(sequence) != 1).any():
-            frame = frame.take(sequence)
+        frame = in_order(frame)
         row_bytes = max(1, (frame.nbytes if nbytes is None else nbytes) // frame.n)
         self.nbytes += row_bytes * frame.n
         self._rows += frame.n
@@ -203,7 +201,7 @@ def _by_subject(pieces: Iterable[Frame]) -> list[Frame]:
 def _joined(pieces: list[Frame]) -> Frame:
     frame = concat(pieces)
     if len(pieces) > 1:
-        frame = frame.take(order(frame))
+        frame = in_order(frame)
     frame = frame.compact().by_name()
     frame.cause = None
     return frame
