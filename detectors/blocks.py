@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from detectors.column import STR_BYTES, Array, Column, Mask, concat_columns
+from detectors.column import STR_BYTES, Array, Column, Mask, appearance, concat_columns
 
 FLOATS, INTS, TEXTS, REST = range(4)
 """Which block a column is in; `REST`: in none."""
@@ -273,20 +273,12 @@ def _concat_texts(parts: Sequence[Blocks], sizes: list[int]) -> tuple[Array, lis
     return codes, merged
 
 
-_SOON = 64
-"""So many rows mostly show all values of a column, where they are few."""
-
-
 def _compact(codes: Array, values: list[list[str]]) -> tuple[Array, list[list[str]]] | None:
     """Codes and values, in order of appearance; None: they are."""
     changes: dict[int, list[int]] = {}
-    for row, first in enumerate(codes[:, :_SOON].tolist()):
-        used = dict.fromkeys(first)
-        used.pop(NO_TEXT, None)
-        order = list(used)
-        if len(order) < len(values[row]) and codes.shape[1] > _SOON:
-            order = _appearance(codes[row], len(values[row]))
-        if order != list(range(len(values[row]))):
+    for row, known in enumerate(values):
+        order = appearance(codes[row], len(known))
+        if order != list(range(len(known))):
             changes[row] = order
     if not changes:
         return None
@@ -297,16 +289,6 @@ def _compact(codes: Array, values: list[list[str]]) -> tuple[Array, list[list[st
         codes[row] = recoded.take(codes[row], mode="clip")  # no text is clipped to the last
         values[row] = [values[row][code] for code in order]
     return codes, values
-
-
-def _appearance(codes: Array, k: int) -> list[int]:
-    """The codes that occur, of k, in order of appearance."""
-    n = len(codes)
-    first = np.full(k + 1, n)
-    first[np.minimum(codes[::-1], k)] = np.arange(n - 1, -1, -1)  # of several the last holds
-    first = first[:k]
-    found: list[int] = first.argsort(kind="stable")[: int(np.count_nonzero(first < n))].tolist()
-    return found
 
 
 def _stacked(rows: list[Array], n: int, dtype: np.dtype[np.generic]) -> Array:

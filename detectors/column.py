@@ -63,23 +63,18 @@ class Column:
         """
         if self.values is None:
             return self
-        n, k = len(self.data), len(self.values)
-        if self.valid is None and n <= k and _distinct(self.data, k):
-            values = [self.values[code] for code in self.data.tolist()]
-            return Column(np.arange(n, dtype=np.uint32), None, values)
-        rows = np.arange(n)
-        codes = self.data if self.valid is None else self.data[self.valid]
-        if self.valid is not None:
-            rows = rows[self.valid]
-        first = np.full(k, n)
-        first[codes[::-1]] = rows[::-1]  # of repeated codes the last write stays: the first row
-        used = np.argsort(first, kind="stable")[: int(np.count_nonzero(first < n))]
+        k = len(self.values)
+        used = appearance(self.data if self.valid is None else self.data[self.valid], k)
+        if self.valid is None and used == list(range(k)):
+            return self
         recoded = np.zeros(max(k, 1), np.uint32)
         recoded[used] = np.arange(len(used))
-        data = recoded[self.data] if self.valid is None else np.zeros(n, np.uint32)
-        if self.valid is not None:
-            data[self.valid] = recoded[codes]
-        return Column(data, self.valid, [self.values[code] for code in used.tolist()])
+        if self.valid is None:
+            data = recoded[self.data]
+        else:
+            data = np.zeros(len(self.data), np.uint32)
+            data[self.valid] = recoded[self.data[self.valid]]
+        return Column(data, self.valid, [self.values[code] for code in used])
 
     def trimmed(self) -> Column:
         """This column, with no more text values than rows."""
@@ -96,11 +91,22 @@ class Column:
         return out
 
 
-def _distinct(codes: Array, k: int) -> bool:
-    """Whether no code, of k, occurs twice."""
-    seen = np.zeros(k, bool)
-    seen[codes] = True
-    return int(np.count_nonzero(seen)) == len(codes)
+_SOON = 64
+"""So many rows mostly show all values of a column, where they are few."""
+
+
+def appearance(codes: Array, k: int) -> list[int]:
+    """The codes below `k` that occur, in order of appearance."""
+    n = len(codes)
+    if k <= _SOON or n <= _SOON:
+        found = [code for code in dict.fromkeys(codes[:_SOON].tolist()) if code < k]
+        if len(found) == k or n <= _SOON:
+            return found
+    first = np.full(k + 1, n)
+    first[np.minimum(codes[::-1], k)] = np.arange(n - 1, -1, -1)  # of several the last holds
+    first = first[:k]
+    used = int(np.count_nonzero(first < n))
+    return first.argsort(kind="stable")[:used].tolist()  # type: ignore[no-any-return]
 
 
 def text_column(texts: Sequence[str | None]) -> Column:

@@ -46,7 +46,12 @@ class Outcomes:
         """
         refs, labels, turns, at = self._together()
         stored = pending.rows(refs).columns
-        columns = {name: c for name, c in stored.items() if name not in KEY_COLUMNS}
+        # A column that only other rows of the store have says where rows were stored, not what.
+        columns = {
+            name: column
+            for name, column in stored.items()
+            if name not in KEY_COLUMNS and (column.valid is None or column.valid.any())
+        }
         columns |= _greater_key(stored, labels)
         columns["prediction_arrival"] = stored["arrival"]
         columns["label_ts"] = labels["ts"]
@@ -100,6 +105,8 @@ def _tidy(column: Column) -> Column:
 
 def _greater_key(stored: dict[str, Column], labels: dict[str, Column]) -> dict[str, Column]:
     """The greater of each prediction's and its label's order key; the ids are equal."""
+    if (labels["arrival"].data > stored["arrival"].data).all():
+        return {name: Column(labels[name].data) for name in KEY_COLUMNS}
     mine = {name: stored.get(name, stored["ts"]).data for name in KEY_COLUMNS}
     other = {name: labels[name].data for name in KEY_COLUMNS}
     label_is_greater = _is_greater(_ranks(other), _ranks(mine))

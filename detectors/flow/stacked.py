@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from detectors.flow.groups import groups
 from detectors.flow.id_table import words_of
 from detectors.frame import Array, Frame, concat
 
@@ -36,8 +37,7 @@ class Rows:
     def take(self, rows: Array) -> Iterator[tuple[Array, Frame]]:
         """(positions in `rows`, those rows) for each frame that has some."""
         frames = np.searchsorted(np.array(self.starts), rows, side="right") - 1
-        for number in np.unique(frames).tolist():
-            at = np.flatnonzero(frames == number)
+        for number, at in groups(frames):
             part = self.frames[number].take(rows[at] - self.starts[number])
             yield at, part.trimmed()
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from detectors.flow.groups import groups
 from detectors.flow.id_table import GONE, NONE, words_of
 from detectors.flow.lane import Lane
 from detectors.flow.matching import Labels, Matching, Predictions
@@ -118,17 +119,21 @@ def _calm(pending: MemoryPending, lanes: Sequence[Lane]) -> bool:
 
 def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
     used = [n for n, lane in enumerate(lanes) if isinstance(lane, Predictions | Labels)]
-    turns = np.flatnonzero(np.isin(which, used))
+    turns = np.arange(len(which))
+    if len(used) < len(lanes):
+        among = np.zeros(len(lanes), bool)
+        among[used] = True
+        turns = np.flatnonzero(among[which])
     lane, row = which[turns], rows[turns]
     n = len(turns)
     step = _Step(
-        lane, row, turns, np.zeros(n, bool), np.zeros((n, 2), np.uint64), np.zeros(n, np.int64),
+        lane, row, turns, np.zeros(n, bool), np.empty((n, 2), np.uint64), np.zeros(n, np.int64),
         np.full(n, -1), np.zeros(n, np.int64), np.full(n, -1), np.zeros(n, bool),
     )  # fmt: skip
     for number in used:
         at = np.flatnonzero(lane == number)
         frame, own = lanes[number].frame, row[at]
-        step.words[at] = words_of(frame.data("id"))[own]
+        step.words[at] = words_of(frame.data("id")).take(own, axis=0)
         one = lanes[number]
         if isinstance(one, Predictions):
             step.ref[at] = one.refs[own]
@@ -170,8 +175,7 @@ def _meet(
         labels = plain_labels(lane.frame).take(rows)
         pending.meet_all(lane.model, step.place[at], refs, labels, lane.ends[rows])
         of = step.subject[at]
-        for number in np.unique(of).tolist():
-            own = np.flatnonzero(of == number)
+        for number, own in groups(of):
             matching.outcomes_of(step.subjects[number]).add_all(
                 refs[own], labels.take(own), step.turn[at[own]]
             )
