@@ -69,8 +69,10 @@ class Blocks:
             else:
                 places[name] = REST, 0
                 rest[name] = column
-        blocks = [_stacked(each, n, dtype) for each, dtype in ((floats, F8), (ints, I8))]
-        return cls(n, places, *blocks, _stacked(codes, n, U4), values, rest)
+        return cls(
+            n, places, _stacked(floats, n, F8), _stacked(ints, n, I8), _stacked(codes, n, U4),
+            values, rest,
+        )  # fmt: skip
 
     def columns(self) -> dict[str, Column]:
         """The columns by name, each on its own."""
@@ -199,7 +201,7 @@ class Blocks:
             return self.size
         total = sum(column.nbytes for column in self.rest.values())
         invalid = np.isnan(self.floats).any(axis=1).tolist()
-        absent = (self.codes == NO_TEXT).any(axis=1).tolist() if len(self.codes) else []
+        absent = np.equal(self.codes, NO_TEXT).any(axis=1).tolist()
         for block, row in self.places.values():
             if block == FLOATS:
                 total += (9 if invalid[row] else 8) * self.n
@@ -239,9 +241,7 @@ def concat_blocks(parts: Sequence[Blocks]) -> Blocks:
     )
     ints = np.concatenate([part.ints for part in parts], axis=1)
     codes, values = _concat_texts(parts, sizes)
-    rest = {
-        name: concat_columns([part.rest[name] for part in parts], sizes) for name in first.rest
-    }
+    rest = {name: concat_columns([part.rest[name] for part in parts], sizes) for name in first.rest}
     return Blocks(sum(sizes), first.places, floats, ints, codes, values, rest)
 
 

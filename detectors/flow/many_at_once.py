@@ -56,7 +56,7 @@ class ManyAtOnce(ABC):
             it never had one. Each of shape (n,).
         """
         places = self._table.places(words)
-        return places, self._table.prediction[places], self._table.label[places]
+        return places, self._table.prediction.take(places), self._table.label.take(places)
 
     def subjects(self, refs: Array) -> tuple[Array, Array, list[str]]:
         """(ts in ms, place in the list, subjects) of predictions."""

@@ -209,9 +209,7 @@ class Predictions:
         again = self.frame.take(np.array(rows))
         names = sorted({*score_names(first), *score_names(again)})
         pairs = zip(contents(first, names), contents(again, names), strict=True)
-        causes = (
-            again.data("cause").tolist() if again.has("cause") else [-1] * len(rows)
-        )
+        causes = again.data("cause").tolist() if again.has("cause") else [-1] * len(rows)
         for cause, (one, two) in zip(causes, pairs, strict=True):
             if one != two:
                 self._matching.counts[self._subject, "conflicts", cause] += 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors.frame import ID, Array, Frame
 
+_FEW = 1 << 16
 _HASH = blake2b(digest_size=16)
 
 
@@ -47,13 +48,15 @@ def split(frame: Frame, shards: int) -> list[tuple[int, Frame]]:
     if shards == 1:
         return [(0, frame)]
     shard = shard_of(frame.data("id"), shards)
-    present = np.unique(shard).tolist()
+    counts = np.bincount(shard, minlength=shards)
+    present = counts.nonzero()[0].tolist()
     if len(present) == 1:
         return [(present[0], frame)]
     # One pass over the blocks puts the rows of each shard together; the parts share its memory.
-    ranked = np.argsort(shard, kind="stable")
+    few = shards <= _FEW  # a short integer is sorted by its digits
+    ranked = (shard.astype(np.uint16) if few else shard).argsort(kind="stable")
     together = frame.in_blocks().take(ranked)
-    edges = np.searchsorted(shard[ranked], [*present, shards]).tolist()
+    edges = [0, *counts.cumsum()[present].tolist()]
     out = []
     for number, start, stop in zip(present, edges, edges[1:], strict=False):
         out.append((number, together.span(start, stop).trimmed()))
