@@ -155,7 +155,10 @@ def concat_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Colu
         np.zeros(n, bool) if part is None else part.mask
         for part, n in zip(parts, sizes, strict=True)
     ]
-    return Column(np.concatenate(datas), np.concatenate(masks), values)
+    data, valid = np.concatenate(datas), np.concatenate(masks)
+    if values is not None:
+        data = np.where(valid, data, np.uint32(0))
+    return Column(data, valid, values)
 
 
 def _merge_values(parts: Sequence[Column]) -> tuple[list[str], list[Array]]:

@@ -101,12 +101,13 @@ def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:
     """Column `cause` of the rows in the order of the step, if they have one."""
     if not any(frame.has("cause") for frame in frames):
         return None
-    causes = np.zeros(len(which), np.int64)
-    for lane, frame in enumerate(frames):
-        if frame.has("cause"):
-            at = which == lane
-            causes[at] = frame.data("cause")[rows[at]]
-    return causes
+    causes = [
+        frame.ints("cause") if frame.has("cause") else np.zeros(frame.n, np.int64)
+        for frame in frames
+    ]
+    starts = np.cumsum([0, *(frame.n for frame in frames)])
+    taken: Array = np.concatenate(causes).take(starts[which] + rows)
+    return taken
 
 
 def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:

@@ -24,7 +24,7 @@ FOREVER = 1 << 62
 
 @dataclass(slots=True)
 class _Held:
-    """The rows of one frame that are still held, by arrival; rows that leave together are sorted."""
+    """The rows of one frame that are still held, by arrival; the rest of the key at release."""
 
     frame: Frame
     arrivals: Array
