@@ -200,16 +200,16 @@ class Blocks:
         if self.size >= 0:
             return self.size
         total = sum(column.nbytes for column in self.rest.values())
-        invalid: Mask = np.logical_not(np.isfinite(self.floats)).any(axis=1, keepdims=True)
-        absent: Mask = np.equal(self.codes, NO_TEXT).any(axis=1, keepdims=True)
+        invalid = np.asarray(np.isnan(self.floats).any(axis=1))
+        absent = np.asarray(np.equal(self.codes, NO_TEXT).any(axis=1))
         for block, row in self.places.values():
             if block == FLOATS:
-                total += (9 if invalid[row, 0] else 8) * self.n
+                total += (9 if invalid[row] else 8) * self.n
             elif block == INTS:
                 total += 8 * self.n
             elif block == TEXTS:
                 values = self.values[row]
-                total += (5 if absent[row, 0] else 4) * self.n
+                total += (5 if absent[row] else 4) * self.n
                 total += sum(map(len, values)) + STR_BYTES * len(values)
         return total
 
