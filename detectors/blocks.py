@@ -13,16 +13,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from detectors.column import STR_BYTES, Array, Column, Mask, appearance, concat_columns
+from detectors.block_texts import NO_TEXT, U4, column_of_codes, compact_texts, concat_texts
+from detectors.column import STR_BYTES, Array, Column, Mask, concat_columns
 
 FLOATS, INTS, TEXTS, REST = range(4)
 """Which block a column is in; `REST`: in none."""
 Place: TypeAlias = tuple[int, int]
 """(block, row in it)"""
 
-NO_TEXT = 0xFFFFFFFF
-"""The code of an invalid text. An invalid float is NaN."""
-F8, I8, U4 = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.uint32)
+F8, I8 = np.dtype(np.float64), np.dtype(np.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +94,7 @@ class Blocks:
             return _float_columns(self.floats[row : row + 1])[0]
         if block == REST:
             return self.rest[name]
-        return _text_column(self.codes[row], self.values[row])
+        return column_of_codes(self.codes[row], self.values[row])
 
     def take(self, rows: Array) -> Blocks:
         """The rows at these positions, or where this mask holds, in the order given."""
@@ -171,7 +170,7 @@ class Blocks:
 
     def compact(self) -> Blocks:
         """Of texts, `values` are those that rows use, in order of appearance; see `Column`."""
-        compacted = _compact(self.codes, self.values)
+        compacted = compact_texts(self.codes, self.values)
         rest = self.rest
         if any(column.values is not None for column in rest.values()):
             rest = {name: column.compact() for name, column in rest.items()}
@@ -185,7 +184,7 @@ class Blocks:
         spare = [row for row, values in enumerate(self.values) if len(values) > self.n]
         if not spare:
             return self
-        compacted = _compact(self.codes[spare], [self.values[row] for row in spare])
+        compacted = compact_texts(self.codes[spare], [self.values[row] for row in spare])
         if compacted is None:
             return self
         codes, values = self.codes.copy(), self.values.copy()
@@ -227,7 +226,7 @@ class Blocks:
             return []
         if self.codes.max(initial=0) < NO_TEXT:
             return list(map(Column, self.codes, repeat(None), self.values))
-        return [_text_column(*both) for both in zip(self.codes, self.values, strict=True)]
+        return [column_of_codes(*both) for both in zip(self.codes, self.values, strict=True)]
 
 
 def concat_blocks(parts: Sequence[Blocks]) -> Blocks:
@@ -240,55 +239,9 @@ def concat_blocks(parts: Sequence[Blocks]) -> Blocks:
         else np.empty((0, sum(sizes)))
     )
     ints = np.concatenate([part.ints for part in parts], axis=1)
-    codes, values = _concat_texts(parts, sizes)
+    codes, values = concat_texts([(part.codes, part.values) for part in parts], sizes)
     rest = {name: concat_columns([part.rest[name] for part in parts], sizes) for name in first.rest}
     return Blocks(sum(sizes), first.places, floats, ints, codes, values, rest)
-
-
-def _concat_texts(parts: Sequence[Blocks], sizes: list[int]) -> tuple[Array, list[list[str]]]:
-    codes = np.concatenate([part.codes for part in parts], axis=1)
-    values = parts[0].values
-    if all(part.values == values for part in parts):
-        return codes, values
-    # All dictionaries one after the other: where each begins, and what their codes become.
-    begins: list[list[int]] = []
-    recoded: list[int] = []
-    merged: list[list[str]] = []
-    for column in range(len(values)):
-        index: dict[str, int] = {}
-        begins.append([])
-        for part in parts:
-            begins[-1].append(len(recoded))
-            recoded += [index.setdefault(value, len(index)) for value in part.values[column]]
-        merged.append(list(index))
-    recoded.append(0)  # where a dictionary without values at the end would begin
-    absent = codes == NO_TEXT
-    some = bool(absent.any())
-    if some:
-        codes[absent] = 0
-    codes += np.repeat(np.array(begins, U4), sizes, axis=1)
-    codes = np.array(recoded, U4).take(codes)
-    if some:
-        codes[absent] = NO_TEXT
-    return codes, merged
-
-
-def _compact(codes: Array, values: list[list[str]]) -> tuple[Array, list[list[str]]] | None:
-    """Codes and values, in order of appearance; None: they are."""
-    changes: dict[int, list[int]] = {}
-    for row, known in enumerate(values):
-        order = appearance(codes[row], len(known))
-        if order != list(range(len(known))):
-            changes[row] = order
-    if not changes:
-        return None
-    codes, values = codes.copy(), values.copy()
-    for row, order in changes.items():
-        recoded = np.full(len(values[row]) + 1, NO_TEXT, U4)
-        recoded[order] = np.arange(len(order))
-        codes[row] = recoded.take(codes[row], mode="clip")  # no text is clipped to the last
-        values[row] = [values[row][code] for code in order]
-    return codes, values
 
 
 def _stacked(rows: list[Array], n: int, dtype: np.dtype[np.generic]) -> Array:
@@ -312,10 +265,3 @@ def _float_columns(floats: Array) -> list[Column]:
     return [
         Column(row, None if valid.all() else valid) for row, valid in zip(data, finite, strict=True)
     ]
-
-
-def _text_column(codes: Array, values: list[str]) -> Column:
-    valid = codes != NO_TEXT
-    if valid.all():
-        return Column(codes, None, values)
-    return Column(np.where(valid, codes, U4.type(0)), valid, values)

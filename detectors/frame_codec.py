@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors.blocks import FLOATS, INTS, NO_TEXT, REST, TEXTS, U4, Blocks, known_floats
+from detectors.block_texts import NO_TEXT, U4
+from detectors.blocks import FLOATS, INTS, REST, TEXTS, Blocks, known_floats
 from detectors.column import STR_BYTES
 from detectors.frame import Array, Column, Frame
 
