@@ -150,24 +150,20 @@ def _decode_blocks(columns: Sequence[dict[str, Any]], n: int) -> Blocks:
     kinds = tuple([column["kind"] for column in columns])
     layout = _layout(names, kinds)
     floats, ints, texts, rest = ([columns[i] for i in at] for at in layout.at)
-    if any("valid" in column for column in ints):
-        partly = {column["name"] for column in ints if "valid" in column}
+    if partly := [column["name"] for column in ints if "valid" in column]:
         kinds = tuple(["" if name in partly else k for name, k in zip(names, kinds, strict=True)])
         layout = _layout(names, kinds)
         floats, ints, texts, rest = ([columns[i] for i in at] for at in layout.at)
     others = {column["name"]: _decode_column(column, n) for column in rest}
-    numbers, masks = _decode_rows(floats, _F8, n)
-    if masks is not None:
-        numbers = np.where(masks, numbers, np.nan)
-    integers, _ = _decode_rows(ints, _I8, n)
-    codes, said = _decode_rows(texts, _U4, n)
-    if said is not None:
-        codes = np.where(said, codes, _U4.type(NO_TEXT))
+    numbers, part_numbers = _decode_rows(floats, _F8, n, np.nan)
+    integers, _ = _decode_rows(ints, _I8, n, 0)
+    codes, part_texts = _decode_rows(texts, _U4, n, NO_TEXT)
     values = [column["values"] for column in texts]
-    masked = sum("valid" in column for column in floats) + sum("valid" in c for c in texts)
-    size = 8 * n * (len(floats) + len(ints)) + 4 * n * len(texts) + n * masked
-    size += sum(sum(map(len, known)) + STR_BYTES * len(known) for known in values)
-    size += sum(column.nbytes for column in others.values())
+    size = 8 * n * (len(floats) + len(ints)) + 4 * n * len(texts) + n * (part_numbers + part_texts)
+    for known in values:
+        size += sum(map(len, known)) + STR_BYTES * len(known)
+    for column in others.values():
+        size += column.nbytes
     return Blocks(n, layout.places, numbers, integers, codes, values, others, size)
 
 
@@ -175,9 +171,14 @@ _F8, _I8, _U4 = np.dtype("<f8"), np.dtype("<i8"), np.dtype("<u4")
 
 
 def _decode_rows(
-    columns: list[dict[str, Any]], dtype: np.dtype[Any], n: int
-) -> tuple[Array, Array | None]:
-    """The data of columns of one type, and what is valid (None: all); shape (columns, n)."""
+    columns: list[dict[str, Any]], dtype: np.dtype[Any], n: int, no: float
+) -> tuple[Array, int]:
+    """The data of columns of one type, shape (columns, n), and how many are not all valid.
+
+    They hold `no` where they are invalid.
+    """
+    if not columns:
+        return np.empty((0, n), dtype), 0
     width = dtype.itemsize * n
     every = [column["data"] for column in columns]
     if [*map(len, every)].count(width) < len(every):
@@ -187,7 +188,7 @@ def _decode_rows(
     rows = np.frombuffer(b"".join(every), dtype).reshape(len(columns), n)
     masked = [row for row, column in enumerate(columns) if "valid" in column]
     if not masked:
-        return rows, None
+        return rows, 0
     valid = np.ones(rows.shape, bool)
     bitmaps = [columns[row]["valid"] for row in masked]
     if [*map(len, bitmaps)].count(-(-n // 8)) == len(bitmaps):
@@ -195,7 +196,7 @@ def _decode_rows(
         valid[masked] = np.unpackbits(bits, axis=1, count=n, bitorder="little")
     else:
         valid[masked] = [_unpacked(bitmap, n) for bitmap in bitmaps]
-    return rows, valid
+    return np.where(valid, rows, dtype.type(no)), len(masked)
 
 
 def _decode_column(encoded: dict[str, Any], n: int) -> Column:

@@ -119,7 +119,9 @@ class _Parts:
         try:
             rows = list(map(astuple, structs))
         except TypeError:
-            rows = [astuple(s) if hasattr(s, "__struct_fields__") else self._absent for s in structs]
+            rows = [
+                astuple(s) if hasattr(s, "__struct_fields__") else self._absent for s in structs
+            ]
         columns = list(zip(*rows, strict=True))
         pack = packer("d", len(rows))
         for at, packed in self._packed.items():
