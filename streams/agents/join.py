@@ -10,7 +10,7 @@ from typing import Any
 from detectors.frame import Frame
 from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.monitors.load import Monitors
 from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import model_partition
