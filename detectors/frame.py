@@ -21,20 +21,32 @@ A column's name says what it holds, so a stage that does not know a column passe
 
 A feature that changes its type within a frame has two columns whose valid rows are disjoint.
 A row where none is valid is *missing*: null or absent, which is the same signal.
+
+Between the stages nobody looks at most columns, so a frame that was read from a message keeps them
+in `detectors.blocks` and its methods leave them there; `columns` takes them apart, for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, TypeAlias
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-Mask: TypeAlias = NDArray[np.bool_]
+from detectors.blocks import Blocks, concat_blocks
+from detectors.column import (
+    Array,
+    Column,
+    Mask,
+    concat_columns,
+    float_column,
+    text_column,
+)
+
+__all__ = [
+    "ID", "KINDS", "SOURCE_SHIFT", "Array", "Column", "Frame", "Mask",
+    "concat", "float_column", "text_column",
+]  # fmt: skip
 
 ID = np.dtype("V16")
 KINDS = ("prediction", "outcome", "label", "count", "command")
@@ -47,119 +59,159 @@ Ranks: predictions 0, labels 1, commands 2.
 """
 
 
-@dataclass(slots=True)
-class Column:
-    """One column: `data` of n values, `valid` (None: all), and for text the `values` it indexes.
+class Frame:
+    """`n` rows of one subject.
 
-    Text columns hold uint32 codes into `values`. The datum of an invalid row is 0 and meaningless.
+    Args:
+        subject: whose rows they are.
+        kind: one of `KINDS`.
+        n: how many rows.
+        columns: by name, or in blocks.
+        cause: the input offset behind the rows; None: column `offset`.
     """
 
-    data: Array
-    valid: Mask | None = None
-    values: list[str] | None = None
+    __slots__ = ("_blocks", "_columns", "cause", "kind", "n", "subject")
 
-    def __len__(self) -> int:
-        return len(self.data)
+    def __init__(
+        self,
+        subject: str,
+        kind: str,
+        n: int,
+        columns: dict[str, Column] | Blocks | None = None,
+        cause: int | None = None,
+    ) -> None:
+        self.subject = subject
+        self.kind = kind
+        self.n = n
+        self.cause = cause
+        self._blocks: Blocks | None = None
+        self._columns: dict[str, Column] = {}
+        if isinstance(columns, Blocks):
+            self._blocks = columns
+        elif columns is not None:
+            self._columns = columns
+
+    def __repr__(self) -> str:
+        """The frame's head; its rows would be too long."""
+        return f"Frame({self.subject!r}, {self.kind!r}, {self.n}, cause={self.cause})"
 
     @property
-    def mask(self) -> Mask:
-        """The valid rows as a boolean array of n values."""
-        return np.ones(len(self.data), bool) if self.valid is None else self.valid
+    def columns(self) -> dict[str, Column]:
+        """The columns by name, which may be changed; taken out of their blocks, if there are."""
+        if self._blocks is not None:
+            self._columns, self._blocks = self._blocks.columns(), None
+        return self._columns
 
-    def take(self, rows: Array) -> Column:
-        """The rows at these positions (or where this mask holds), in the order given."""
-        valid = None if self.valid is None else self.valid[rows]
-        if valid is not None and valid.all():
-            valid = None
-        return Column(self.data[rows], valid, self.values)
+    @columns.setter
+    def columns(self, columns: dict[str, Column]) -> None:
+        self._columns, self._blocks = columns, None
 
-    def compact(self) -> Column:
-        """This column; of a text column, `values` are those its rows use, in order of appearance.
+    @property
+    def blocks(self) -> Blocks | None:
+        """The columns, if they are in blocks."""
+        return self._blocks
 
-        So equal rows give equal columns, however the frame was cut and put together.
-        """
-        if self.values is None:
-            return self
-        n, k = len(self.data), len(self.values)
-        if self.valid is None and n <= k and _distinct(self.data, k):
-            values = [self.values[code] for code in self.data.tolist()]
-            return Column(np.arange(n, dtype=np.uint32), None, values)
-        rows = np.arange(n)
-        codes = self.data if self.valid is None else self.data[self.valid]
-        if self.valid is not None:
-            rows = rows[self.valid]
-        first = np.full(k, n)
-        first[codes[::-1]] = rows[::-1]  # of repeated codes the last write stays: the first row
-        used = np.argsort(first, kind="stable")[: int(np.count_nonzero(first < n))]
-        recoded = np.zeros(max(k, 1), np.uint32)
-        recoded[used] = np.arange(len(used))
-        data = recoded[self.data] if self.valid is None else np.zeros(n, np.uint32)
-        if self.valid is not None:
-            data[self.valid] = recoded[codes]
-        return Column(data, self.valid, [self.values[code] for code in used.tolist()])
+    def in_blocks(self) -> Frame:
+        """The frame with its columns in blocks."""
+        return self if self._blocks is not None else self._of(Blocks.of(self._columns, self.n))
 
-    def texts(self) -> list[str | None]:
-        """Each row's text, None where invalid. For text columns only."""
-        if self.values is None:
-            raise TypeError("texts() is for text columns")
-        lookup = np.array([*self.values, None], dtype=object)
-        codes = np.where(self.mask, self.data, len(self.values))
-        out: list[str | None] = lookup[codes].tolist()
-        return out
+    def _of(self, columns: dict[str, Column] | Blocks) -> Frame:
+        return Frame(self.subject, self.kind, self.n, columns, self.cause)
 
+    # -- what leaves columns in their blocks -----------------------------------------------------
 
-def _distinct(codes: Array, k: int) -> bool:
-    """Whether no code, of k, occurs twice."""
-    seen = np.zeros(k, bool)
-    seen[codes] = True
-    return int(np.count_nonzero(seen)) == len(codes)
+    @property
+    def column_names(self) -> Collection[str]:
+        """The names of the columns, in their order."""
+        return (self._columns if self._blocks is None else self._blocks.places).keys()
 
+    def has(self, name: str) -> bool:
+        """Whether there is a column of this name."""
+        return name in (self._columns if self._blocks is None else self._blocks.places)
 
-_STR_BYTES = 57  # a str object and its place in the list, beside its characters
+    def column(self, name: str) -> Column | None:
+        """The column of this name; None: there is none."""
+        return self._columns.get(name) if self._blocks is None else self._blocks.column(name)
 
-
-@dataclass(slots=True)
-class Frame:
-    """`n` rows of one subject. `cause`: the input offset behind them; None: column `offset`."""
-
-    subject: str
-    kind: str
-    n: int
-    columns: dict[str, Column] = field(default_factory=dict)
-    cause: int | None = None
+    def data(self, name: str) -> Array:
+        """The data of a column that every frame of this kind has."""
+        column = self.column(name)
+        if column is None:
+            raise KeyError(name)
+        return column.data
 
     def ints(self, name: str) -> NDArray[np.int64]:
         """The int64 data of a column that every frame of this kind has."""
-        data: NDArray[np.int64] = self.columns[name].data
-        return data
+        return self.data(name)
+
+    def plus(self, name: str, column: Column) -> Frame:
+        """The frame with one more column, or another in its place."""
+        if self._blocks is None:
+            return self._of(self._columns | {name: column})
+        return self._of(self._blocks.plus(name, column))
+
+    def alias(self, name: str, other: str) -> Frame:
+        """The frame with a column under another name, too."""
+        if self._blocks is not None:
+            return self._of(self._blocks.alias(name, other))
+        return self._of(self._columns | {other: self._columns[name]})
+
+    def without(self, names: Collection[str]) -> Frame:
+        """The frame without the columns of these names."""
+        if not any(map(self.has, names)):
+            return self
+        if self._blocks is not None:
+            return self._of(self._blocks.without(names))
+        return self._of({name: c for name, c in self._columns.items() if name not in names})
+
+    def only(self, names: Collection[str]) -> Frame:
+        """The frame with none but the columns of these names, in their order here."""
+        if self._blocks is not None:
+            return self._of(self._blocks.only(names))
+        return self._of({name: c for name, c in self._columns.items() if name in names})
+
+    def by_name(self) -> Frame:
+        """The frame with its columns in the order of their names."""
+        if self._blocks is not None:
+            return self._of(self._blocks.by_name())
+        return self._of(dict(sorted(self._columns.items())))
+
+    def compact(self) -> Frame:
+        """The frame with the text values its rows use, in order of appearance; see `Column`."""
+        if self._blocks is not None:
+            return self._of(self._blocks.compact())
+        return self._of({name: column.compact() for name, column in self._columns.items()})
+
+    def trimmed(self) -> Frame:
+        """The frame with no more text values than rows in any column."""
+        if self._blocks is not None:
+            return self._of(self._blocks.trimmed())
+        return self._of({name: column.trimmed() for name, column in self._columns.items()})
 
     def take(self, rows: Array) -> Frame:
         """A frame of the rows at these positions, or where this mask holds."""
+        if self._blocks is not None:
+            blocks = self._blocks.take(rows)
+            return Frame(self.subject, self.kind, blocks.n, blocks, self.cause)
         n = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
-        columns = {name: column.take(rows) for name, column in self.columns.items()}
+        columns = {name: column.take(rows) for name, column in self._columns.items()}
         return Frame(self.subject, self.kind, n, columns, self.cause)
 
     def span(self, start: int, stop: int) -> Frame:
         """A frame of the rows from `start` to before `stop`; shares their memory."""
-        columns = {
-            name: Column(
-                column.data[start:stop],
-                None if column.valid is None else column.valid[start:stop],
-                column.values,
-            )
-            for name, column in self.columns.items()
-        }
+        columns: dict[str, Column] | Blocks
+        if self._blocks is not None:
+            columns = self._blocks.span(start, stop)
+        else:
+            columns = {name: c.span(start, stop) for name, c in self._columns.items()}
         return Frame(self.subject, self.kind, stop - start, columns, self.cause)
 
     @property
     def nbytes(self) -> int:
         """About how much memory the rows take: arrays, and text values with their overhead."""
-        total = 0
-        for column in self.columns.values():
-            total += column.data.nbytes + (0 if column.valid is None else column.valid.nbytes)
-            if column.values is not None:
-                total += sum(map(len, column.values)) + _STR_BYTES * len(column.values)
-        return total
+        if self._blocks is not None:
+            return self._blocks.nbytes
+        return sum(column.nbytes for column in self._columns.values())
 
     def names(self, prefix: str) -> Iterator[tuple[str, Column]]:
         """(name without the prefix, column) of the columns under a prefix such as `x:`."""
@@ -176,85 +228,16 @@ def concat(frames: Sequence[Frame]) -> Frame:
     first = frames[0]
     if len(frames) == 1:
         return first
-    names = dict.fromkeys(name for frame in frames for name in frame.columns)
-    n = sum(frame.n for frame in frames)
+    blocks = [frame.blocks for frame in frames if frame.blocks is not None]
+    if len(blocks) == len(frames) and all(map(blocks[0].is_like, blocks)):
+        together = concat_blocks(blocks)
+        return Frame(first.subject, first.kind, together.n, together)
+    each = [frame.columns for frame in frames]
+    names = dict.fromkeys(each[0])
+    for columns in each[1:]:
+        names |= dict.fromkeys(columns)
+    sizes = [frame.n for frame in frames]
     columns = {
-        name: _concat_column([f.columns.get(name) for f in frames], frames) for name in names
+        name: concat_columns([columns.get(name) for columns in each], sizes) for name in names
     }
-    return Frame(first.subject, first.kind, n, columns)
-
-
-def _concat_column(parts: Sequence[Column | None], frames: Sequence[Frame]) -> Column:
-    if all(p is not None and p.valid is None and p.values is None for p in parts):
-        return Column(np.concatenate([p.data for p in parts]))  # type: ignore[union-attr]
-    present = [part for part in parts if part is not None]
-    dtype = present[0].data.dtype
-    whole = len(present) == len(parts) and all(part.valid is None for part in present)
-    values = None
-    datas: list[Array] = []
-    if present[0].values is not None:
-        values, recoded = _merge_values(present)
-        codes = iter(recoded)
-        datas = [
-            np.zeros(f.n, dtype) if p is None else next(codes)
-            for p, f in zip(parts, frames, strict=True)
-        ]
-    else:
-        datas = [
-            np.zeros(f.n, dtype) if p is None else p.data
-            for p, f in zip(parts, frames, strict=True)
-        ]
-    valid = None
-    if not whole:
-        valid = np.concatenate(
-            [
-                np.zeros(f.n, bool) if p is None else p.mask
-                for p, f in zip(parts, frames, strict=True)
-            ]
-        )
-    return Column(np.concatenate(datas), valid, values)
-
-
-def _merge_values(parts: Sequence[Column]) -> tuple[list[str], list[Array]]:
-    """The union of the dictionaries, in order of first appearance, and each part's new codes."""
-    each = [part.values or [] for part in parts]
-    together = list(chain.from_iterable(each))
-    index = dict.fromkeys(together)
-    if len(index) == len(together):  # nothing in common, as among ids
-        starts = np.cumsum([0, *map(len, each)])[:-1].astype(np.uint32)
-        mappings: Iterable[Array | None] = [None] * len(each)
-    else:
-        starts = np.zeros(len(each), np.uint32)
-        codes = dict(zip(index, range(len(index)), strict=True))
-        mappings = [np.array([codes[v] for v in values] or [0], np.uint32) for values in each]
-    recoded = []
-    for part, start, mapping in zip(parts, starts, mappings, strict=True):
-        data = np.where(part.mask, part.data, 0) if part.valid is not None else part.data
-        recoded.append(data + start if mapping is None else mapping[data])
-    return list(index), recoded
-
-
-def text_column(texts: Sequence[str | None]) -> Column:
-    """A text column from strings, None where missing."""
-    index: dict[str | None, int] = dict.fromkeys(texts, 0)
-    valid = None
-    if None in index:
-        del index[None]
-        valid = np.fromiter((t is not None for t in texts), bool, len(texts))
-    if len(index) == len(texts):
-        return Column(np.arange(len(texts), dtype=np.uint32), None, list(texts))  # type: ignore[arg-type]
-    values = [text for text in index if text is not None]
-    index = {text: code for code, text in enumerate(index)}
-    if valid is not None:
-        index[None] = 0
-    codes = np.fromiter(map(index.__getitem__, texts), np.uint32, len(texts))
-    return Column(codes, valid, values)
-
-
-def float_column(values: Sequence[float | None] | Array) -> Column:
-    """A float64 column; None, NaN and infinities are invalid, and their datum is 0."""
-    data = np.asarray(values, dtype=np.float64)  # None becomes NaN
-    finite = np.isfinite(data)
-    if finite.all():
-        return Column(data)
-    return Column(np.where(finite, data, 0.0), finite)
+    return Frame(first.subject, first.kind, sum(sizes), columns)

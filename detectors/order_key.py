@@ -20,7 +20,14 @@ ORDER = ("arrival", "source", "order_ts", "id", "offset", "index")
 
 def order(frame: Frame) -> NDArray[np.intp]:
     """The positions of the rows in order-key order; stable, shape (n,)."""
-    return _sorted(frame.ints("arrival"), lambda most: _keys(frame, most))
+    sequence = _sorted([frame])
+    return np.arange(frame.n) if sequence is None else sequence
+
+
+def in_order(frame: Frame) -> Frame:
+    """The frame with its rows in order-key order; stable. The same one where they are."""
+    sequence = _sorted([frame])
+    return frame if sequence is None else frame.take(sequence)
 
 
 def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -32,91 +39,102 @@ def merged_order(frames: Sequence[Frame]) -> tuple[NDArray[np.intp], NDArray[np.
     sizes = [frame.n for frame in frames]
     which = np.repeat(np.arange(len(frames)), sizes)
     row = np.concatenate([np.arange(n) for n in sizes]) if frames else np.empty(0, np.intp)
-    if len(frames) == 0:
-        return which, row
-
-    def keys(most: int) -> list[Array]:
-        parts = [_keys(frame, most) for frame in frames]
-        return [np.concatenate(key) for key in zip(*parts, strict=True)]
-
-    sequence = _sorted(np.concatenate([frame.ints("arrival") for frame in frames]), keys)
-    return which[sequence], row[sequence]
+    sequence = _sorted(frames) if frames else None
+    return (which, row) if sequence is None else (which[sequence], row[sequence])
 
 
-def _keys(frame: Frame, most: int) -> list[Array]:
-    """The parts of the order key, most significant first; no more than `_FIRST`, or all."""
-    columns = frame.columns
-    source = frame.ints("source")
-    first = [frame.ints("arrival"), source >> SOURCE_SHIFT, _order_ts(frame)]
-    if most <= _FIRST:
-        return first
-    ids = np.ascontiguousarray(columns["id"].data).view(">u8").reshape(-1, 2)
-    return [
-        *first,
-        ids[:, 0].astype(np.uint64),
-        ids[:, 1].astype(np.uint64),
-        source & ((1 << SOURCE_SHIFT) - 1),
-        frame.ints("offset"),
-        frame.ints("index"),
-    ]
+def _sorted(frames: Sequence[Frame]) -> NDArray[np.intp] | None:
+    """np.lexsort, most significant key first; None: nothing to do.
 
-
-def _order_ts(frame: Frame) -> Array:
-    times = frame.columns["ts"].data
-    column = frame.columns.get("order_ts")
-    if column is None:
-        return times
-    return column.data if column.valid is None else np.where(column.valid, column.data, times)
-
-
-_FIRST = 3  # arrival, rank and time: rows of one source are mostly in their order already
-_USUALLY_ENOUGH = 4  # with half the id's hash they part almost all rows
-_ALL = 8
-_WIDEST = 1 << 62
-
-
-def _sorted(arrivals: Array, keys: Callable[[int], Sequence[Array]]) -> NDArray[np.intp]:
-    """np.lexsort, most significant key first; looks at the other keys only where the first tie."""
+    Looks at the other keys only where the first tie.
+    """
+    arrivals = _all(frames, _arrival)
     if (arrivals[1:] > arrivals[:-1]).all():
-        return np.arange(len(arrivals))
-    first = keys(_FIRST)
-    if _less(first).all():
-        return np.arange(len(arrivals))
-    packed = _packed(first)
-    sequence = np.argsort(packed, kind="stable")
+        return None
+    packed, whole = _packed([arrivals, _all(frames, _rank), _all(frames, _order_ts)])
+    if (packed[1:] > packed[:-1]).all():
+        return None
+    sequence = packed.argsort(kind="stable")
     ranked = packed[sequence]
     same = ranked[1:] == ranked[:-1]
     if not same.any():
         return sequence
-    tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
-    rows = sequence[tied]
-    parts = keys(_ALL)
-    some = [key[rows] for key in parts[:_USUALLY_ENOUGH]]
-    within = np.lexsort(some[::-1])
-    if not _less([key[within] for key in some]).all():
-        within = np.lexsort([key[rows] for key in parts][::-1])
-    sequence[tied] = rows[within]
+    ties = np.zeros(len(ranked), bool)
+    ties[1:] = same
+    ties[:-1] |= same
+    tied = ties.nonzero()[0]
+    sequence[tied] = _among_equals(frames, sequence[tied], ranked[tied] if whole else None)
     return sequence
 
 
-def _packed(keys: Sequence[Array]) -> Array:
-    """Integer keys as one with the same order; the first of them alone where they do not fit."""
+def _among_equals(frames: Sequence[Frame], rows: Array, packed: Array | None) -> Array:
+    """These rows in the order of the whole key; `packed`: its parts before the id, if they fit."""
+    words = _all(frames, _id)[rows].view(">u8").reshape(-1, 2).astype(np.uint64)
+    if packed is not None:  # half the id's hash parts almost all rows
+        within = np.lexsort((words[:, 0], packed))
+        half, before = words[within, 0], packed[within]
+        if not ((half[1:] == half[:-1]) & (before[1:] == before[:-1])).any():
+            return rows[within]
+    parts = (_arrival, _rank, _order_ts, _partition, _offset, _index)
+    arrival, rank, ts, *place = (_all(frames, part)[rows] for part in parts)
+    keys = [arrival, rank, ts, words[:, 0], words[:, 1], *place]
+    ordered: Array = rows[np.lexsort(keys[::-1])]
+    return ordered
+
+
+def _all(frames: Sequence[Frame], part: Callable[[Frame], Array]) -> Array:
+    """A part of the order key of all rows."""
+    if len(frames) == 1:
+        return part(frames[0])
+    return np.concatenate([part(frame) for frame in frames])
+
+
+def _arrival(frame: Frame) -> Array:
+    return frame.ints("arrival")
+
+
+def _rank(frame: Frame) -> Array:
+    return frame.ints("source") >> SOURCE_SHIFT
+
+
+def _order_ts(frame: Frame) -> Array:
+    column = frame.column("order_ts")
+    if column is None:
+        return frame.data("ts")
+    if column.valid is None:
+        return column.data
+    return np.where(column.valid, column.data, frame.data("ts"))
+
+
+def _id(frame: Frame) -> Array:
+    return frame.data("id")
+
+
+def _partition(frame: Frame) -> Array:
+    return frame.ints("source") & ((1 << SOURCE_SHIFT) - 1)
+
+
+def _offset(frame: Frame) -> Array:
+    return frame.ints("offset")
+
+
+def _index(frame: Frame) -> Array:
+    return frame.ints("index")
+
+
+_WIDEST = 1 << 62
+
+
+def _packed(keys: Sequence[Array]) -> tuple[Array, bool]:
+    """Integer keys as one with the same order, and whether all of them fitted into it."""
     packed, span = keys[0], 1
     for at, key in enumerate(keys):
         least = int(key.min())
         width = int(key.max()) - least + 1
+        if width == 1 and at:
+            continue
         span *= width
         if span > _WIDEST:
-            return packed if at else keys[0]
+            return packed if at else keys[0], False
         packed = key - least if not at else packed * width + (key - least)
-    return packed
-
-
-def _less(keys: Sequence[Array]) -> NDArray[np.bool_]:
-    """Which rows are less than the row after them, the first key that differs deciding."""
-    less = np.zeros(len(keys[0]) - 1, bool)
-    equal = np.ones(len(keys[0]) - 1, bool)
-    for key in keys:
-        less |= equal & (key[:-1] < key[1:])
-        equal &= key[:-1] == key[1:]
-    return less
+    return packed, True

@@ -131,7 +131,7 @@ def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRo
     _decide_early(state)
     learning.last = row_key(rows, rows.n - 1)
     kept = {name: column for name, column in rows.columns.items() if _is_reference(state, name)}
-    learning.rows.append(replace(rows, columns=kept))
+    learning.rows.append(Frame(rows.subject, rows.kind, rows.n, kept, rows.cause))
     nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
     seen = Observed(present(rows, state.roster), nothing, np.empty((0, 256), np.int64))
     ts, arrival = rows.ints("ts"), rows.ints("arrival")

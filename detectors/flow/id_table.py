@@ -57,19 +57,24 @@ class IdTable:
     def _probe(self, words: Array, *, add: bool) -> Array:
         last = np.uint64(len(self.label) - 1)
         at = (words[:, 1] & last).astype(np.int64)
-        todo, wanted, here = np.arange(len(words)), words, at.copy()
+        todo, wanted, here = np.arange(len(words)), np.ascontiguousarray(words), at.copy()
         while len(todo):
-            free = self.prediction[here] == EMPTY
+            free = self.prediction.take(here) == EMPTY
             if free.any():
                 if add:
-                    self._claim(here[free], wanted[free])
+                    some = free.nonzero()[0]
+                    self._claim(here[some], wanted.take(some, axis=0))
                 else:
                     at[todo[free]] = -1
-            known = self._words[here]
-            other = (known[:, 0] != wanted[:, 0]) | (known[:, 1] != wanted[:, 1])
+            apart = self._words.take(here, axis=0)
+            apart ^= wanted
+            other = (apart[:, 0] | apart[:, 1]) != 0
             if not add:
                 other &= ~free
-            todo, wanted = todo[other], wanted[other]
+            other = other.nonzero()[0]
+            if not len(other):
+                break
+            todo, wanted = todo[other], wanted.take(other, axis=0)
             here = (here[other] + 1) & int(last)
             at[todo] = here
         return at
@@ -79,8 +84,9 @@ class IdTable:
         own = np.arange(len(places))
         self.label[places] = own
         won = self.label[places] == own
-        places = places[won]
-        self._words[places] = words[won]
+        if not won.all():
+            places, words = places[won], words[won]
+        self._words[places] = words
         self.prediction[places] = GONE
         self.label[places] = NONE
         self._used += len(places)

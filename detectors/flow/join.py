@@ -31,7 +31,7 @@ from detectors.flow.matching import Matching
 from detectors.flow.memory_pending import MemoryPending
 from detectors.flow.pending import Pending
 from detectors.frame import ID, Array, Frame, concat
-from detectors.order_key import merged_order, order
+from detectors.order_key import in_order, merged_order
 
 __all__ = ["JoinSpec", "MemoryPending", "Pending", "step"]
 
@@ -94,19 +94,20 @@ def _ids(frames: Sequence[Frame], which: Array, rows: Array) -> Iterator[Array]:
     """The ids of rows that have their turns."""
     for lane, frame in enumerate(frames):
         if frame.kind in _LOOKED_UP:
-            yield frame.columns["id"].data[rows[which == lane]]
+            yield frame.data("id")[rows[which == lane]]
 
 
 def _causes(frames: Sequence[Frame], which: Array, rows: Array) -> Array | None:
     """Column `cause` of the rows in the order of the step, if they have one."""
-    if not any("cause" in frame.columns for frame in frames):
+    if not any(frame.has("cause") for frame in frames):
         return None
-    causes = np.zeros(len(which), np.int64)
-    for lane, frame in enumerate(frames):
-        if "cause" in frame.columns:
-            at = which == lane
-            causes[at] = frame.columns["cause"].data[rows[at]]
-    return causes
+    causes = [
+        frame.ints("cause") if frame.has("cause") else np.zeros(frame.n, np.int64)
+        for frame in frames
+    ]
+    starts = np.cumsum([0, *(frame.n for frame in frames)])
+    taken: Array = np.concatenate(causes).take(starts[which] + rows)
+    return taken
 
 
 def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
@@ -117,7 +118,7 @@ def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
         if frame.kind == "label":
             share = matching.spec.sample(frame.subject.partition("@")[0])
         if share < 1 and frame.n:
-            chosen = sampled(frame.columns["id"].data, share)
+            chosen = sampled(frame.data("id"), share)
             _count_left_out(matching, frame.take(~chosen))
             if not chosen.all():
                 kept.append(frame.take(chosen))
@@ -128,7 +129,7 @@ def _in_sample(frames: Sequence[Frame], matching: Matching) -> list[Frame]:
 
 def _count_left_out(matching: Matching, frame: Frame) -> None:
     """Counts labels outside the sample, each with the cause that its row has."""
-    cause = frame.columns.get("cause")
+    cause = frame.column("cause")
     causes = Counter([-1] * frame.n if cause is None else cause.data.tolist())
     for offset, n in causes.items():
         matching.counts[frame.subject, "labels_not_sampled", offset] += n
@@ -143,5 +144,5 @@ def _one_each(frames: Sequence[Frame]) -> list[Frame]:
     merged = []
     for parts in groups.values():
         frame = concat(parts)
-        merged.append(frame if len(parts) == 1 else frame.take(order(frame)))
+        merged.append(frame if len(parts) == 1 else in_order(frame))
     return merged

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from detectors.flow.groups import groups
 from detectors.flow.id_table import GONE, NONE, ODD, PAST, IdTable, words_of
-from detectors.flow.pending import Slot, plain_labels
+from detectors.flow.pending import Slot
 from detectors.flow.slab import LabelSlab, Slab
 from detectors.flow.stacked import together
 from detectors.flow.stored_slots import StoredSlots
@@ -55,15 +56,15 @@ class ManyAtOnce(ABC):
             it never had one. Each of shape (n,).
         """
         places = self._table.places(words)
-        return places, self._table.prediction[places], self._table.label[places]
+        return places, self._table.prediction.take(places), self._table.label.take(places)
 
     def subjects(self, refs: Array) -> tuple[Array, Array, list[str]]:
         """(ts in ms, place in the list, subjects) of predictions."""
         numbers = refs >> SHIFT
         ts, of = np.zeros(len(refs), np.int64), np.zeros(len(refs), np.int64)
         subjects: list[str] = []
-        for number in np.unique(numbers).tolist():
-            slab, at = self._slabs[number], np.flatnonzero(numbers == number)
+        for number, at in groups(numbers):
+            slab = self._slabs[number]
             ts[at] = np.frombuffer(slab.ts, np.int64)[refs[at] & ROW]
             of[at] = len(subjects)
             subjects.append(slab.subject)
@@ -73,31 +74,29 @@ class ManyAtOnce(ABC):
         """Make kept rows of new ids findable; there is room for them."""
         self._table.prediction[places] = refs
         self._table.label[places] = NONE
-        numbers, counts = np.unique(refs >> SHIFT, return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            self._slabs[number].seen += count
-            self._slabs[number].count += count
+        for number, rows in groups(refs >> SHIFT):
+            self._slabs[number].seen += len(rows)
+            self._slabs[number].count += len(rows)
         self._entries += len(refs)
 
     def meet_all(self, model: str, places: Array, refs: Array, labels: Frame, ends: Array) -> None:
-        """Rows without a label get their first one, which is also kept; there is room for it."""
-        labels = plain_labels(labels)
+        """Rows without a label get their first one of `plain_labels`, which is also kept.
+
+        There is room for it.
+        """
         self._wait_all(model, places, labels, ends)
         numbers = refs >> SHIFT
-        bare = Frame(labels.subject, "label", labels.n, labels.columns.copy())
-        del bare.columns["id"]
-        for number in np.unique(numbers).tolist():
-            at = np.flatnonzero(numbers == number)
+        bare = labels.without(["id"])
+        for number, at in groups(numbers):
             self._slabs[number].set_labels(refs[at] & ROW, bare.take(at))
 
     def _wait_all(self, model: str, places: Array, labels: Frame, ends: Array) -> None:
-        """Keeps labels that met a prediction."""
-        for end in np.unique(ends).tolist():
-            at = np.flatnonzero(ends == end)
+        """Keeps labels that met a prediction, in memory of their own."""
+        for end, at in groups(ends):
             number = self._label_number(model, end)
             slab = self._label_slabs[number]
             self._table.label[places[at]] = (number << SHIFT) + slab.rows.n + np.arange(len(at))
-            slab.rows.append(labels.take(at))
+            slab.rows.append(labels if len(at) == labels.n else labels.take(at))
         self._entries += len(places)
 
     def _label_number(self, model: str, end: int) -> int:
@@ -134,14 +133,14 @@ class ManyAtOnce(ABC):
         ids, refs = ids[refs >= 0], refs[refs >= 0]
         self._index.update(zip(ids.tolist(), refs.tolist(), strict=True))
         numbers = refs >> SHIFT
-        for number in np.unique(numbers).tolist():
-            self._slabs[number].take_labels(refs[numbers == number] & ROW)
+        for number, at in groups(numbers):
+            self._slabs[number].take_labels(refs[at] & ROW)
 
     def _move_labels(self, ids: Array, refs: Array) -> None:
         ids, refs = ids[refs >= 0], refs[refs >= 0]
         numbers = refs >> SHIFT
-        for number in np.unique(numbers).tolist():
-            at, slab = np.flatnonzero(numbers == number), self._label_slabs[number]
+        for number, at in groups(numbers):
+            slab = self._label_slabs[number]
             rows = refs[at] & ROW
             slots = slab.slots(rows)
             self._slots.setdefault(slab.model, {}).update(slots)
@@ -210,7 +209,7 @@ class ManyAtOnce(ABC):
         """Takes the labels that are as most are; gives the others."""
         if not slots:
             return
-        ids = np.concatenate([part.labels.columns["id"].data for part in slots])
+        ids = np.concatenate([part.labels.data("id") for part in slots])
         places = self._table.places(words_of(ids))
         usual = np.concatenate([part.usual for part in slots])
         usual &= _once(places) & (self._table.prediction[places] != ODD)
@@ -233,8 +232,7 @@ class ManyAtOnce(ABC):
         """See `Pending`."""
         numbers, rows = refs >> SHIFT, refs & ROW
         parts: list[tuple[Array, Frame]] = []
-        for number in np.unique(numbers).tolist():
-            at = np.flatnonzero(numbers == number)
+        for number, at in groups(numbers):
             parts += [
                 (at[within], part) for within, part in self._slabs[number].rows.take(rows[at])
             ]

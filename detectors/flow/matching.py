@@ -137,7 +137,7 @@ class Predictions:
 
     @cached_property
     def _ids(self) -> list[bytes]:
-        ids: list[bytes] = self.frame.columns["id"].data.tolist()
+        ids: list[bytes] = self.frame.data("id").tolist()
         return ids
 
     @cached_property
@@ -152,12 +152,13 @@ class Predictions:
 
     def _keep(self, segments: frozenset[str]) -> Array:
         """Stores what outcomes will need of the rows; nothing is findable yet."""
-        columns = {
-            name: column
-            for name, column in self.frame.columns.items()
-            if name in _KEPT or name.startswith("s:") or name in segments
-        }
-        kept = Frame(self._subject, "prediction", self.frame.n, columns)
+        kept = self.frame.only(
+            {
+                name
+                for name in self.frame.column_names
+                if name in _KEPT or name.startswith("s:") or name in segments
+            }
+        )
         since = np.maximum(kept.ints("ts"), kept.ints("arrival"))
         ends = slice_ends(since + _kept_ms(self._horizon), self._horizon)
         return self._pending.keep(kept, ends)
@@ -208,9 +209,7 @@ class Predictions:
         again = self.frame.take(np.array(rows))
         names = sorted({*score_names(first), *score_names(again)})
         pairs = zip(contents(first, names), contents(again, names), strict=True)
-        causes = (
-            again.columns["cause"].data.tolist() if "cause" in again.columns else [-1] * len(rows)
-        )
+        causes = again.data("cause").tolist() if again.has("cause") else [-1] * len(rows)
         for cause, (one, two) in zip(causes, pairs, strict=True):
             if one != two:
                 self._matching.counts[self._subject, "conflicts", cause] += 1
@@ -233,7 +232,7 @@ class Labels:
 
     @cached_property
     def _ids(self) -> list[bytes]:
-        ids: list[bytes] = self.frame.columns["id"].data.tolist()
+        ids: list[bytes] = self.frame.data("id").tolist()
         return ids
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.flow.groups import groups
 from detectors.flow.many_at_once import ROW, SHIFT, ManyAtOnce
 from detectors.flow.pending import Label, Slot
 from detectors.flow.sequencer import FOREVER
@@ -53,8 +54,7 @@ class MemoryPending(ManyAtOnce):
     def keep(self, frame: Frame, ends: Array) -> Array:
         """See `Pending`."""
         refs = np.empty(frame.n, np.int64)
-        for end in np.unique(ends).tolist():
-            at = np.flatnonzero(ends == end)
+        for end, at in groups(ends):
             number = self._number(frame.subject, end)
             slab = self._slabs[number]
             refs[at] = (number << SHIFT) + slab.n + np.arange(len(at))

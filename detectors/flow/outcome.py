@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.flow.pending import Label, Pending, class_columns, label_frame, plain_labels
+from detectors.flow.pending import Label, Pending, class_columns, label_frame
 from detectors.frame import SOURCE_SHIFT, Array, Column, Frame, concat
 from driftline.rules import class_text
 
@@ -25,7 +25,7 @@ class Outcomes:
     turns: list[int] = field(default_factory=list)
     """Positions, in the order of the step, of the rows that made them."""
     firsts: list[tuple[Array, Frame, Array]] = field(default_factory=list)
-    """(refs, their first labels, turns): outcomes that came about many at once."""
+    """(refs, their first `plain_labels`, turns): outcomes that came about many at once."""
 
     def add(self, ref: int, label: Label, previous: Label | None, turn: int) -> None:
         """A stored prediction has a label now, in place of a previous one or of none."""
@@ -46,7 +46,12 @@ class Outcomes:
         """
         refs, labels, turns, at = self._together()
         stored = pending.rows(refs).columns
-        columns = {name: c for name, c in stored.items() if name not in KEY_COLUMNS}
+        # A column that only other rows of the store have says where rows were stored, not what.
+        columns = {
+            name: column
+            for name, column in stored.items()
+            if name not in KEY_COLUMNS and (column.valid is None or column.valid.any())
+        }
         columns |= _greater_key(stored, labels)
         columns["prediction_arrival"] = stored["arrival"]
         columns["label_ts"] = labels["ts"]
@@ -58,12 +63,10 @@ class Outcomes:
 
     def _together(self) -> tuple[Array, dict[str, Column], Array, Array]:
         """(refs, columns of the labels, turns) in order, and where those added singly lie."""
-        parts = [(refs, plain_labels(labels), turns) for refs, labels, turns in self.firsts]
+        parts = [(refs, labels.without(["id"]), turns) for refs, labels, turns in self.firsts]
         if self.refs:
             singly = label_frame("", None, self.labels)
             parts.append((np.array(self.refs, np.int64), singly, np.array(self.turns, np.int64)))
-        for _, frame, _ in parts:
-            frame.columns.pop("id", None)
         refs = np.concatenate([part for part, _, _ in parts])
         turns = np.concatenate([part for _, _, part in parts])
         labels = concat([part for _, part, _ in parts])
@@ -102,6 +105,8 @@ def _tidy(column: Column) -> Column:
 
 def _greater_key(stored: dict[str, Column], labels: dict[str, Column]) -> dict[str, Column]:
     """The greater of each prediction's and its label's order key; the ids are equal."""
+    if (labels["arrival"].data > stored["arrival"].data).all():
+        return {name: Column(labels[name].data) for name in KEY_COLUMNS}
     mine = {name: stored.get(name, stored["ts"]).data for name in KEY_COLUMNS}
     other = {name: labels[name].data for name in KEY_COLUMNS}
     label_is_greater = _is_greater(_ranks(other), _ranks(mine))

@@ -182,15 +182,18 @@ def label_frame(subject: str, ids: Sequence[bytes] | None, labels: Sequence[Labe
     return Frame(subject, "label", len(labels), columns)
 
 
-_OF_LABELS = ("id", "arrival", "source", "offset", "index", "label", "label_value", "label_source")
+_OF_LABELS = frozenset(
+    {
+        "id", "ts", "arrival", "source", "order_ts", "offset", "index",
+        "label", "label_value", "label_source",
+    }
+)  # fmt: skip
 
 
 def plain_labels(frame: Frame) -> Frame:
     """The columns of a label frame that make a `Label`, `order_ts` always among them, and `id`."""
-    columns = {name: frame.columns[name] for name in _OF_LABELS if name in frame.columns}
-    columns["ts"] = frame.columns["ts"]
-    columns["order_ts"] = frame.columns.get("order_ts", columns["ts"])
-    return Frame(frame.subject, "label", frame.n, columns)
+    plain = frame.only(_OF_LABELS)
+    return plain if plain.has("order_ts") else plain.alias("ts", "order_ts")
 
 
 _STORED = ("ts", "arrival", "source", "order_ts", "offset", "index", "id")

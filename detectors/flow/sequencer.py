@@ -16,7 +16,7 @@ import numpy as np
 
 from detectors.frame import KINDS, Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_frame
-from detectors.order_key import merged_order, order
+from detectors.order_key import in_order, merged_order
 
 FOREVER = 1 << 62
 """A clock that has passed everything, in ms."""
@@ -24,7 +24,7 @@ FOREVER = 1 << 62
 
 @dataclass(slots=True)
 class _Held:
-    """The rows of one frame that are still held, in key order."""
+    """The rows of one frame that are still held, by arrival; the rest of the key at release."""
 
     frame: Frame
     arrivals: Array
@@ -37,7 +37,11 @@ class _Held:
 
     def until(self, clock: int) -> int:
         """The number of held rows that arrived before `clock`."""
-        return int(np.searchsorted(self.arrivals, clock)) - self.at
+        return int(self.arrivals.searchsorted(clock)) - self.at
+
+    def settle(self) -> None:
+        """Its rows are in key order from now on."""
+        self.frame = in_order(self.frame)
 
     def pop(self, rows: int) -> Frame:
         """The next rows, no longer held."""
@@ -79,13 +83,14 @@ class Sequencer:
         """Take a frame's rows, which may be in any order; `nbytes` of it, where they are known."""
         if frame.n == 0:
             return
-        sequence = order(frame)
-        if (np.diff(sequence) != 1).any():
-            frame = frame.take(sequence)
+        arrivals = frame.ints("arrival")
+        if (arrivals[1:] < arrivals[:-1]).any():
+            frame = in_order(frame)
+            arrivals = frame.ints("arrival")
         row_bytes = max(1, (frame.nbytes if nbytes is None else nbytes) // frame.n)
         self.nbytes += row_bytes * frame.n
         self._rows += frame.n
-        self._push(_Held(frame, frame.ints("arrival"), row_bytes))
+        self._push(_Held(frame, arrivals, row_bytes))
 
     def release(self, clock: int, limit_bytes: int | None = None) -> list[Frame]:
         """The held rows that arrived before `clock`.
@@ -157,6 +162,8 @@ class Sequencer:
                 break
             want = max(2 * want, 1)
         if size > limit_bytes:
+            for held in taken:
+                held.settle()
             rows = _cut(taken, rows, limit_bytes)
         pieces = [self._pop(held, n) for n, held in zip(rows, taken, strict=True)]
         return [piece for piece in pieces if piece.n]
@@ -164,7 +171,10 @@ class Sequencer:
     def dump(self) -> dict[str, Any]:
         """What is held, as builtins, for the checkpoint."""
         held = [
-            {"row_bytes": h.row_bytes, "frame": encode_frame(h.frame.span(h.at, h.frame.n))}
+            {
+                "row_bytes": h.row_bytes,
+                "frame": encode_frame(in_order(h.frame.span(h.at, h.frame.n))),
+            }
             for _, _, h in sorted(self._heap, key=lambda entry: entry[:2])
         ]
         return {"forced": self.forced, "held": held}
@@ -193,7 +203,7 @@ def _cut(taken: list[_Held], rows: list[int], limit_bytes: int) -> list[int]:
 
 
 def _by_subject(pieces: Iterable[Frame]) -> list[Frame]:
-    """One frame per subject and kind of pieces that are each in key order."""
+    """One frame per subject and kind of the pieces, in key order."""
     groups: dict[tuple[str, int], list[Frame]] = {}
     for piece in pieces:
         groups.setdefault((piece.subject, KINDS.index(piece.kind)), []).append(piece)
@@ -201,8 +211,6 @@ def _by_subject(pieces: Iterable[Frame]) -> list[Frame]:
 
 
 def _joined(pieces: list[Frame]) -> Frame:
-    frame = concat(pieces)
-    if len(pieces) > 1:
-        frame = frame.take(order(frame))
-    columns = {name: frame.columns[name].compact() for name in sorted(frame.columns)}
-    return Frame(frame.subject, frame.kind, frame.n, columns)
+    frame = in_order(concat(pieces)).compact().by_name()
+    frame.cause = None
+    return frame

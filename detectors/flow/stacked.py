@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from detectors.flow.groups import groups
 from detectors.flow.id_table import words_of
 from detectors.frame import Array, Frame, concat
 
@@ -24,8 +25,7 @@ class Rows:
 
     def append(self, frame: Frame) -> None:
         """Add rows, with the text values they use; they must not share a message's memory."""
-        frame.columns = {name: column.compact() for name, column in frame.columns.items()}
-        self.frames.append(frame)
+        self.frames.append(frame.compact())
         self.levels.append(0)
         self.starts.append(self.n)
         self.n += frame.n
@@ -37,13 +37,9 @@ class Rows:
     def take(self, rows: Array) -> Iterator[tuple[Array, Frame]]:
         """(positions in `rows`, those rows) for each frame that has some."""
         frames = np.searchsorted(np.array(self.starts), rows, side="right") - 1
-        for number in np.unique(frames).tolist():
-            at = np.flatnonzero(frames == number)
+        for number, at in groups(frames):
             part = self.frames[number].take(rows[at] - self.starts[number])
-            for name, column in part.columns.items():
-                if column.values is not None and len(column.values) > part.n:
-                    part.columns[name] = column.compact()
-            yield at, part
+            yield at, part.trimmed()
 
     def taken(self, rows: Array) -> Frame:
         """These rows, at least one, in the order given."""
@@ -52,7 +48,7 @@ class Rows:
     def words(self, start: int, stop: int) -> Array:
         """The ids of the rows from `start` to before `stop`, as two integers each."""
         parts = [
-            words_of(frame.columns["id"].data[max(0, start - first) : max(0, stop - first)])
+            words_of(frame.data("id")[max(0, start - first) : max(0, stop - first)])
             for first, frame in zip(self.starts, self.frames, strict=True)
             if first < stop and first + frame.n > start
         ]
@@ -65,5 +61,4 @@ def together(parts: list[tuple[Array, Frame]]) -> Frame:
     places = np.concatenate([at for at, _ in parts])
     if (places[1:] < places[:-1]).any():
         frame = frame.take(np.argsort(places))
-    columns = {name: column.compact() for name, column in frame.columns.items()}
-    return Frame(frame.subject, frame.kind, frame.n, columns)
+    return frame.compact()

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from detectors.flow.groups import by_digits, groups
 from detectors.flow.id_table import GONE, NONE, words_of
 from detectors.flow.lane import Lane
 from detectors.flow.matching import Labels, Matching, Predictions
@@ -55,6 +56,12 @@ class _Step:
         if subject not in self.subjects:
             self.subjects.append(subject)
         return self.subjects.index(subject)
+
+    def flat(self, lanes: Sequence[Lane]) -> Array:
+        """Where each row is, were the lanes that have rows here one after the other."""
+        sizes = [one.frame.n if isinstance(one, Predictions | Labels) else 0 for one in lanes]
+        flat: Array = np.cumsum([0, *sizes])[self.lane] + self.row
+        return flat
 
     def by_lane(self, at: Array, lanes: Sequence[Lane], kind: type[T]) -> Iterator[tuple[T, Array]]:
         """(lane, its rows among `at`) for each lane of a kind that has some."""
@@ -117,31 +124,38 @@ def _calm(pending: MemoryPending, lanes: Sequence[Lane]) -> bool:
 
 
 def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
-    used = [n for n, lane in enumerate(lanes) if isinstance(lane, Predictions | Labels)]
-    turns = np.flatnonzero(np.isin(which, used))
+    among = np.array([isinstance(lane, Predictions | Labels) for lane in lanes])
+    turns = np.arange(len(which)) if among.all() else among[which].nonzero()[0]
     lane, row = which[turns], rows[turns]
     n = len(turns)
     step = _Step(
-        lane, row, turns, np.zeros(n, bool), np.zeros((n, 2), np.uint64), np.zeros(n, np.int64),
+        lane, row, turns, np.zeros(n, bool), np.empty((n, 2), np.uint64), np.zeros(n, np.int64),
         np.full(n, -1), np.zeros(n, np.int64), np.full(n, -1), np.zeros(n, bool),
     )  # fmt: skip
-    for number in used:
-        at = np.flatnonzero(lane == number)
-        frame, own = lanes[number].frame, row[at]
-        step.words[at] = words_of(frame.columns["id"].data)[own]
-        one = lanes[number]
-        if isinstance(one, Predictions):
-            step.ref[at] = one.refs[own]
-            step.ts[at] = frame.ints("ts")[own]
-            step.subject[at] = step.number(frame.subject)
-        else:
-            step.is_label[at] = True
+    used = [one for one in lanes if isinstance(one, Predictions | Labels)]
+    if not used:
+        return step
+    at = step.flat(lanes)  # in the rows of these lanes, one after the other
+    words = [words_of(one.frame.data("id")) for one in used]
+    step.words = np.concatenate(words).take(at, axis=0)
+    refs = [one.refs if isinstance(one, Predictions) else _none(one) for one in used]
+    step.ref = np.concatenate(refs).take(at)
+    step.ts = np.concatenate([one.frame.ints("ts") for one in used]).take(at)
+    subjects = [
+        step.number(one.frame.subject) if isinstance(one, Predictions) else -1 for one in lanes
+    ]
+    step.subject = np.array(subjects)[lane]
+    step.is_label = np.array([isinstance(one, Labels) for one in lanes])[lane]
     return step
+
+
+def _none(lane: Labels) -> Array:
+    return np.full(lane.frame.n, -1)
 
 
 def _by_id(step: _Step) -> tuple[Array, Array, Array]:
     """Rows whose id has no other; predictions, and later labels, of ids that have just these."""
-    order = np.argsort(step.place, kind="stable")  # rows of an id stay in their order
+    order = by_digits(step.place)  # rows of an id stay in their order
     places = step.place[order]
     edge = np.ones(len(order) + 1, bool)
     edge[1:-1] = places[1:] != places[:-1]
@@ -170,8 +184,7 @@ def _meet(
         labels = plain_labels(lane.frame).take(rows)
         pending.meet_all(lane.model, step.place[at], refs, labels, lane.ends[rows])
         of = step.subject[at]
-        for number in np.unique(of).tolist():
-            own = np.flatnonzero(of == number)
+        for number, own in groups(of):
             matching.outcomes_of(step.subjects[number]).add_all(
                 refs[own], labels.take(own), step.turn[at[own]]
             )

@@ -190,8 +190,8 @@ class Stateful(Stage):
                 message.frames = [
                     new for f in message.frames if (new := _since(f, mark)) is not None
                 ]
-            for frame in message.frames:
-                frame.columns.pop("cause", None)  # it spoke of the sender's log
+            # `cause` spoke of the sender's log
+            message.frames = [frame.without(["cause"]) for frame in message.frames]
             self.telemetry.rows_received(self.name, sum(f.n for f in message.frames))
             yield record.offset, message
             session.receiver.applied(message.header)
@@ -266,7 +266,7 @@ def _since(frame: Frame, mark: int) -> Frame | None:
     """The rows of a frame whose cause is at or above the mark; None: there are none."""
     if frame.cause is not None:
         return frame if frame.cause >= mark else None
-    new: Array = frame.ints("cause" if "cause" in frame.columns else "offset") >= mark
+    new: Array = frame.ints("cause" if frame.has("cause") else "offset") >= mark
     if new.all():
         return frame
     return frame.take(new) if new.any() else None

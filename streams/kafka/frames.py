@@ -72,9 +72,13 @@ def unpack(data: bytes) -> Message:
         msgspec.DecodeError: not a message of ours.
         ValueError: a column does not hold what it says.
     """
-    version = _version.decode(data).v
-    if version not in READABLE:
-        raise UnknownVersion(version)
-    wire = _wire.decode(data)
+    try:
+        wire = _wire.decode(data)
+    except msgspec.ValidationError:
+        if (version := _version.decode(data).v) not in READABLE:
+            raise UnknownVersion(version) from None
+        raise
+    if wire.v not in READABLE:
+        raise UnknownVersion(wire.v)
     frames = [decode_frame(frame) for frame in wire.frames]
     return Message(wire.header, wire.arrivals, wire.sources, frames)

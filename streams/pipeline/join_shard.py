@@ -73,9 +73,7 @@ class JoinShard:
                 waiting = Waiting()
             for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
-                placed = at_once(frame, before)
-                columns = placed.columns | {"cause": cause}
-                self.sequencer.hold(Frame(frame.subject, frame.kind, frame.n, columns), size)
+                self.sequencer.hold(at_once(frame, before).plus("cause", cause), size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
             out += self._release(waiting.clocks[-1], waiting)
@@ -100,16 +98,19 @@ class JoinShard:
         if not released and self.passed is None:
             return []
         if waiting is not None:
-            for frame in released:
-                frame.columns["cause"] = waiting.causes(frame)
+            released = [frame.plus("cause", waiting.causes(frame)) for frame in released]
         passed = self.passed if self.passed is not None else 0
         commands = [frame for frame in released if frame.kind == "command"]
         rows = [frame for frame in released if frame.kind != "command"]
         self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
         if waiting is not None:
-            for frame in out:
-                if "cause" not in frame.columns:  # a count of what went with its slice of time
-                    frame.columns["cause"] = Column(np.full(frame.n, waiting.offsets[-1], np.int64))
+            last = waiting.offsets[-1]  # of a count of what went with its slice of time
+            out = [
+                frame
+                if frame.has("cause")
+                else frame.plus("cause", Column(np.full(frame.n, last, np.int64)))
+                for frame in out
+            ]
         return out + commands
 
     def configure(self, monitors: Monitors) -> None:

@@ -62,4 +62,4 @@ def at_once(frame: Frame, clock: int | None) -> Frame:
     if frame.kind != "command" or clock is None or (frame.ints("arrival") >= clock).all():
         return frame
     arrivals = np.maximum(frame.ints("arrival"), clock)
-    return Frame(frame.subject, frame.kind, frame.n, frame.columns | {"arrival": Column(arrivals)})
+    return frame.plus("arrival", Column(arrivals))

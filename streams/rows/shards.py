@@ -11,8 +11,9 @@ from hashlib import blake2b
 
 import numpy as np
 
-from detectors.frame import ID, Array, Column, Frame
+from detectors.frame import ID, Array, Frame
 
+_FEW = 1 << 16
 _HASH = blake2b(digest_size=16)
 
 
@@ -46,24 +47,17 @@ def split(frame: Frame, shards: int) -> list[tuple[int, Frame]]:
     """The frame's rows by shard of their id, in order; text columns keep only what they use."""
     if shards == 1:
         return [(0, frame)]
-    shard = shard_of(frame.columns["id"].data, shards)
-    present = np.unique(shard).tolist()
+    shard = shard_of(frame.data("id"), shards)
+    counts = np.bincount(shard, minlength=shards)
+    present = counts.nonzero()[0].tolist()
     if len(present) == 1:
         return [(present[0], frame)]
-    # One pass over the columns puts the rows of each shard together; the parts share its memory.
-    ranked = np.argsort(shard, kind="stable")
-    together = frame.take(ranked)
-    edges = np.searchsorted(shard[ranked], [*present, shards]).tolist()
+    # One pass over the blocks puts the rows of each shard together; the parts share its memory.
+    few = shards <= _FEW  # a short integer is sorted by its digits
+    ranked = (shard.astype(np.uint16) if few else shard).argsort(kind="stable")
+    together = frame.in_blocks().take(ranked)
+    edges = [0, *counts.cumsum()[present].tolist()]
     out = []
     for number, start, stop in zip(present, edges, edges[1:], strict=False):
-        part = together.span(start, stop)
-        part.columns = {name: _compact(column) for name, column in part.columns.items()}
-        out.append((number, part))
+        out.append((number, together.span(start, stop).trimmed()))
     return out
-
-
-def _compact(column: Column) -> Column:
-    """The column with the values its rows use, where it carries more of them than rows."""
-    if column.values is None or len(column.values) <= len(column.data):
-        return column
-    return column.compact()

@@ -29,7 +29,7 @@ class Waiting:
 
         That is the first whose clock has passed the row, or the row's own message, if later.
         """
-        own = frame.columns.get("cause")
+        own = frame.column("cause")
         clocks = np.array([-1 if clock is None else clock for clock in self.clocks], np.int64)
         first = np.searchsorted(clocks, frame.ints("arrival"), side="right")
         causes = np.array(self.offsets, np.int64)[np.minimum(first, len(clocks) - 1)]

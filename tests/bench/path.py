@@ -157,8 +157,7 @@ class Path:
             with self.timed("unpack again"):
                 messages = [unpack(value) for value in values]
             for message in messages:
-                for frame in message.frames:
-                    frame.columns.pop("cause", None)
+                message.frames = [frame.without(["cause"]) for frame in message.frames]
             with self.timed("detect"):
                 self.alerts += len(self.detects[partition].run(messages).alerts)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from detectors.flow.sequencer import Sequencer
-from detectors.frame import Column, Frame, text_column
+from detectors.frame import ID, Column, Frame, text_column
+from detectors.order_key import in_order, order
 from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
 
@@ -172,3 +173,45 @@ def test_text_columns_keep_only_what_their_rows_use_in_order_of_appearance() -> 
     assert compact.values == ["z", "y"]
     assert compact.texts() == ["z", None, "y"]
     assert Column(np.zeros(2, np.uint32), np.zeros(2, bool), []).compact().texts() == [None, None]
+
+
+def tied() -> Frame:
+    """Rows that arrived at once, the last of the key first."""
+    rows = [Prediction(id=name, arrival=5, ts=ts, offset=9 - ts) for ts, name in enumerate("abcd")]
+    return frames_of(rows)[0].take(np.array([2, 3, 0, 1]))
+
+
+def test_of_rows_that_arrived_at_once_the_first_in_key_order_leave_first() -> None:
+    sequencer = Sequencer()
+    sequencer.hold(tied())
+    left = []
+    while sequencer.rows:
+        left += ids(sequencer.release(9, limit_bytes=1))
+    assert left == ["a", "b", "c", "d"]
+
+
+def test_a_checkpoint_does_not_say_in_which_order_rows_came() -> None:
+    one, other = Sequencer(), Sequencer()
+    one.hold(tied())
+    other.hold(tied().take(np.array([2, 3, 0, 1])))
+    assert one.dump() == other.dump()
+
+
+@pytest.mark.parametrize("far", [1, 1 << 20, 1 << 61])
+@pytest.mark.parametrize("ids", [2, 60])
+def test_the_order_is_that_of_the_whole_key_however_far_its_parts_are_apart(
+    far: int, ids: int
+) -> None:
+    random = np.random.default_rng(3)
+    n = 60
+    columns = {
+        name: Column(random.integers(0, 3, n) * scale)
+        for name, scale in (("arrival", far), ("source", 1 << 32), ("ts", far), ("offset", 1))
+    }
+    columns["id"] = Column(np.array([bytes([i] * 16) for i in random.permutation(n) % ids], ID))
+    columns["index"] = Column(np.arange(n)[::-1])
+    frame = Frame("m@1", "prediction", n, columns)
+    names = ("arrival", "source", "ts", "id", "offset", "index")
+    key = list(zip(*(columns[name].data.tolist() for name in names), strict=True))
+    assert order(frame).tolist() == sorted(range(n), key=key.__getitem__)
+    assert in_order(frame).ints("index").tolist() == [row[-1] for row in sorted(key)]
