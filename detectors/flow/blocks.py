@@ -1,20 +1,22 @@
 """Blocks: a state that mostly grows, cut so that a checkpoint need not encode what it had before.
 
-Entries are added at the end and cut into blocks of `BLOCK`. A full block never changes, so whoever
-stores it keeps in `keys` under which names, and does not ask for its bytes again.
+Entries are added at the end. Those that came since the last time make a block, together with the
+blocks before it that are not larger, up to `BLOCK` entries: so an entry is encoded a few times, and
+there are few blocks. A block never changes, so whoever stores it keeps in `keys` under which names,
+and does not ask for its bytes again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-BLOCK = 2_048
-"""Entries of a full block: of predictions about 200 KB."""
+BLOCK = 4_096
+"""Entries of a full block: of predictions about 300 KB."""
 
 _LENGTH = 4  # bytes that say how many follow, little-endian
 
@@ -38,21 +40,37 @@ class Series:
 
     def __init__(self) -> None:
         self._blocks: list[Block] = []
+        self._starts: list[int] = []
         self._n = 0
 
     def cut(self, n: int, encode: Callable[[int, int], Any]) -> list[Block]:
-        """The blocks of the first `n` entries; full ones, and the last if none came, as before.
+        """The blocks of the first `n` entries; of those there were, most are as they were.
 
         Args:
             n: entries there are, at least as many as the last time.
             encode: the entries from one to before another, as builtins.
         """
-        if n != self._n:
-            del self._blocks[self._n // BLOCK :]
-            for start in range(len(self._blocks) * BLOCK, n, BLOCK):
-                self._blocks.append(Block(partial(_encoded, encode, start, min(start + BLOCK, n))))
+        start = self._n
+        if n > start:
+            while self._starts and start - self._starts[-1] <= min(n - start, BLOCK - 1):
+                start = self._starts.pop()
+                self._blocks.pop()
+            self._starts += range(start, n, BLOCK)
+            for first in range(start, n, BLOCK):
+                self._blocks.append(Block(partial(_encoded, encode, first, min(first + BLOCK, n))))
             self._n = n
         return list(self._blocks)
+
+    def adopt(
+        self, lengths: Iterable[int], stored: Iterable[Block], encode: Callable[[int, int], Any]
+    ) -> None:
+        """There were none yet, and these are the first: entries of blocks that lie somewhere."""
+        for length, known in zip(lengths, stored, strict=True):
+            start, self._n = self._n, self._n + length
+            self._starts.append(start)
+            self._blocks.append(
+                Block(partial(_encoded, encode, start, self._n), known.keys, known.size)
+            )
 
 
 class Touched(Generic[K]):
@@ -98,10 +116,3 @@ def split(data: bytes) -> Iterator[bytes]:
 def decoded(block: Block) -> Any:
     """The builtins of a block."""
     return msgspec.msgpack.decode(memoryview(block.encode())[_LENGTH:])
-
-
-def adopt(blocks: Sequence[Block], stored: Sequence[Block]) -> None:
-    """These blocks of a store were read from those, which lie somewhere; if cut as they are."""
-    if len(blocks) == len(stored):
-        for block, known in zip(blocks, stored, strict=True):
-            block.keys, block.size = known.keys, known.size

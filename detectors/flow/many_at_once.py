@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from detectors.flow.id_table import GONE, NONE, ODD, PAST, IdTable, words_of
+from detectors.flow.label_slab import LabelSlab
 from detectors.flow.pending import Slot, plain_labels
-from detectors.flow.slab import LabelSlab, Slab
+from detectors.flow.slab import Slab
 from detectors.flow.stacked import together
 from detectors.flow.stored_slots import StoredSlots
 from detectors.frame import ID, Array, Frame

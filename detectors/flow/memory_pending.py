@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from detectors.flow.blocks import Block
+from detectors.flow.label_slab import LabelSlab
 from detectors.flow.many_at_once import ROW, SHIFT, ManyAtOnce
 from detectors.flow.pending import Label, Slot
 from detectors.flow.sequencer import FOREVER
-from detectors.flow.slab import LabelSlab, Slab
+from detectors.flow.slab import Slab
 from detectors.flow.slab_blocks import assembled_slabs, cut_slabs, parts_of
 from detectors.flow.stored_slots import StoredSlots, dump_slots
 from detectors.frame import Array, Frame

@@ -1,22 +1,22 @@
-"""Slabs: predictions of a subject, or labels of a model, that end in one slice, as columns."""
+"""Slabs of predictions of a subject that end in one slice, as columns."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from detectors.flow.blocks import Block, Series, Touched, adopt, decoded
+from detectors.flow.blocks import Block, Series, Touched, decoded
 from detectors.flow.id_table import NONE
-from detectors.flow.pending import Label, Slot, label_frame, label_rows, plain_labels, stored_labels
+from detectors.flow.pending import Label, label_frame, label_rows, plain_labels, stored_labels
 from detectors.flow.stacked import Rows, tidy
-from detectors.frame import ID, Array, Frame, concat
+from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
 
-_ROW = np.dtype("<u4")  # a row's number in a checkpoint
+ROW = np.dtype("<u4")
+"""A row's number in a checkpoint."""
 
 
 @dataclass(slots=True, eq=False)
@@ -153,137 +153,46 @@ class Slab:
     def _block_of_labels(self, start: int, stop: int) -> dict[str, Any]:
         rows = np.frombuffer(self.labelled_rows[start:stop], np.int64)
         labels = stored_labels(self.label_rows.span(start, stop))
-        return {"rows": encode_array(rows.astype(_ROW)), "labels": encode_frame(labels)}
+        return {"rows": encode_array(rows.astype(ROW)), "labels": encode_frame(labels)}
 
     def _block_of_touched(self, start: int, stop: int) -> dict[str, Any]:
         rows = self._touched.keys[start:stop]
         labels = label_frame("", None, [self.labels[row] for row in rows])
-        return {"rows": encode_array(np.array(rows, _ROW)), "labels": encode_frame(labels)}
+        return {"rows": encode_array(np.array(rows, ROW)), "labels": encode_frame(labels)}
 
     def _block_of_dead(self, start: int, stop: int) -> bytes:
-        return encode_array(np.array(self.dead[start:stop], _ROW))
+        return encode_array(np.array(self.dead[start:stop], ROW))
 
     @classmethod
     def assemble(cls, subject: str, end: int, parts: list[list[Block]]) -> Slab:
         """The slab of which `blocks` gave these; its rows have the numbers they had."""
         slab = cls(subject, end)
         rows, labels, touched, dead = ([decoded(block) for block in part] for part in parts)
-        for frame in rows:
-            slab.append(decode_frame(frame))
+        frames = [decode_frame(frame) for frame in rows]
+        for frame in frames:
+            slab.append(frame)
         slab.seen = slab.n
-        for part in labels:
-            slab.set_labels(_rows(part["rows"]), plain_labels(decode_frame(part["labels"])))
-        for part in touched:
-            numbers = _rows(part["rows"])
+        labelled = [row_numbers(part["rows"]) for part in labels]
+        for at, part in zip(labelled, labels, strict=True):
+            slab.set_labels(at, plain_labels(decode_frame(part["labels"])))
+        singly = [row_numbers(part["rows"]) for part in touched]
+        for at, part in zip(singly, touched, strict=True):
             said = label_rows(decode_frame(part["labels"]))
-            slab._touched.keys += numbers.tolist()
-            slab.labels.update(zip(numbers.tolist(), said, strict=True))
-            np.frombuffer(slab.label_at, np.int64)[numbers] = NONE
-        for numbers in map(_rows, dead):
-            slab.dead.frombytes(numbers.tobytes())
-        slab._adopt(parts)
+            slab._touched.keys += at.tolist()
+            slab.labels.update(zip(at.tolist(), said, strict=True))
+            np.frombuffer(slab.label_at, np.int64)[at] = NONE
+        gone = [row_numbers(part) for part in dead]
+        for at in gone:
+            slab.dead.frombytes(at.tobytes())
+        rows_of, labels_of, dead_of = slab._series
+        rows_of.adopt([frame.n for frame in frames], parts[0], slab._block_of_rows)
+        labels_of.adopt(map(len, labelled), parts[1], slab._block_of_labels)
+        slab._touched.series.adopt(map(len, singly), parts[2], slab._block_of_touched)
+        dead_of.adopt(map(len, gone), parts[3], slab._block_of_dead)
         return slab
 
-    def _adopt(self, parts: list[list[Block]]) -> None:
-        for ours, stored in zip(self.blocks(), parts, strict=True):
-            adopt(ours, stored)
 
-
-@dataclass(slots=True, eq=False)
-class LabelSlab:
-    """Labels of one model that end in one slice."""
-
-    model: str
-    end: int
-    single: Mapping[bytes, Slot]
-    """Those of the model, of all slices, that are looked at one by one."""
-    rows: Rows = field(default_factory=Rows)
-    """`plain_labels` with ids of those that met their prediction."""
-    moved: array[int] = field(default_factory=lambda: array("q"))
-    """Rows that are looked at one by one from now on, and not here."""
-    touched: Touched[bytes] = field(default_factory=Touched)
-    """Ids whose label in `single` came to this slice, was said again here, or went elsewhere."""
-    _series: tuple[Series, Series] = field(default_factory=lambda: (Series(), Series()))
-    """Of rows, of `moved`."""
-
-    @property
-    def count(self) -> int:
-        """Labels that are still here."""
-        return self.rows.n - len(self.moved)
-
-    def slots(self, rows: Array) -> dict[bytes, Slot]:
-        """Id -> what waits, of these rows."""
-        if not len(rows):
-            return {}
-        labels = self.rows.taken(rows)
-        found = [Slot(label, True, label.arrival, self.end) for label in label_rows(labels)]
-        return dict(zip(labels.columns["id"].data.tolist(), found, strict=True))
-
-    def alive(self) -> Array:
-        """The rows that are still here."""
-        here = np.ones(self.rows.n, bool)
-        here[np.frombuffer(self.moved, np.int64)] = False
-        return np.flatnonzero(here)
-
-    # -- in blocks -----------------------------------------------------------------------------
-
-    def blocks(self) -> list[list[Block]]:
-        """The slab as blocks: its rows, those that moved, the labels looked at one by one."""
-        rows, moved = self._series
-        return [
-            rows.cut(self.rows.n, self._block_of_rows),
-            moved.cut(len(self.moved), self._block_of_moved),
-            self.touched.cut(self._block_of_touched),
-        ]
-
-    def _block_of_rows(self, start: int, stop: int) -> dict[str, Any]:
-        return encode_frame(stored_labels(self.rows.span(start, stop)))
-
-    def _block_of_moved(self, start: int, stop: int) -> bytes:
-        return encode_array(np.array(self.moved[start:stop], _ROW))
-
-    def _block_of_touched(self, start: int, stop: int) -> dict[str, Any]:
-        ids = self.touched.keys[start:stop]
-        found = [(i, s) for i in ids if (s := self.single.get(i)) is not None and s.end == self.end]
-        slots = [slot for _, slot in found]
-        labels = label_frame("", [row_id for row_id, _ in found], [slot.label for slot in slots])
-        return {
-            "ids": b"".join(ids),
-            "labels": encode_frame(labels),
-            "matched": encode_array(np.array([slot.matched for slot in slots], bool)),
-            "arrivals": encode_array(np.array([slot.arrival for slot in slots], "<i8")),
-        }
-
-    def assemble(self, parts: list[list[Block]]) -> dict[bytes, Slot]:
-        """Takes what `blocks` gave; gives the labels that are looked at one by one."""
-        rows, moved, touched = ([decoded(block) for block in part] for part in parts)
-        for frame in rows:
-            labels = plain_labels(decode_frame(frame))
-            self.rows.append(Frame(f"{self.model}@", "label", labels.n, labels.columns))
-        for numbers in map(_rows, moved):
-            self.moved.frombytes(numbers.tobytes())
-        slots: dict[bytes, Slot] = {}
-        for part in touched:
-            ids = np.frombuffer(part["ids"], ID).tolist()
-            self.touched.keys += ids
-            for row_id in ids:
-                slots.pop(row_id, None)
-            labels = decode_frame(part["labels"])
-            said = zip(
-                labels.columns["id"].data.tolist(),
-                label_rows(labels),
-                np.frombuffer(part["matched"], bool).tolist(),
-                np.frombuffer(part["arrivals"], "<i8").tolist(),
-                strict=True,
-            )
-            slots |= {
-                row_id: Slot(label, matched, at, self.end) for row_id, label, matched, at in said
-            }
-        for ours, stored in zip(self.blocks(), parts, strict=True):
-            adopt(ours, stored)
-        return slots
-
-
-def _rows(data: bytes) -> Array:
-    numbers: Array = np.frombuffer(data, _ROW).astype(np.int64)
+def row_numbers(data: bytes) -> Array:
+    """Numbers of rows in a block, as int64."""
+    numbers: Array = np.frombuffer(data, ROW).astype(np.int64)
     return numbers

@@ -7,7 +7,8 @@ from itertools import chain, islice
 from typing import Any
 
 from detectors.flow.blocks import Block
-from detectors.flow.slab import LabelSlab, Slab
+from detectors.flow.label_slab import LabelSlab
+from detectors.flow.slab import Slab
 
 
 def cut_slabs(
