@@ -138,6 +138,28 @@ class Pending(Protocol):
         """The store as builtins, for the checkpoint."""
 
 
+class PendingAtOnce(Pending, Protocol):
+    """A store that takes the usual rows of a step as whole columns: `detectors.flow.usual`."""
+
+    def places(self, words: Array) -> tuple[Array, Array, Array]:
+        """Of ids: where they lie in a table (until the end of the step), and what is known.
+
+        Returns:
+            places; the ref of the id's one prediction, `GONE` where nothing is known of the id,
+            something else below 0 otherwise; the ref of its label, `NONE` where it never had one.
+            Each of shape (n,).
+        """
+
+    def subjects(self, refs: Array) -> tuple[Array, Array, list[str]]:
+        """(ts in ms, place in the list, subjects) of predictions."""
+
+    def put_all(self, places: Array, refs: Array) -> None:
+        """Make kept rows of new ids findable; there is room for them."""
+
+    def meet_all(self, model: str, places: Array, refs: Array, labels: Frame, ends: Array) -> None:
+        """Rows without a label get their first one, which is also kept; there is room for it."""
+
+
 def label_rows(frame: Frame) -> list[Label]:
     """The labels of a frame, in its order."""
     columns = frame.columns

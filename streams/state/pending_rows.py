@@ -23,7 +23,7 @@ _TIME_COLUMNS = ("ts", "arrival")
 _VALID = "valid"
 
 
-class StoredRow(msgspec.Struct, array_like=True):
+class StoredRow(msgspec.Struct, array_like=True, gc=False):
     """A prediction, and the label that holds for it."""
 
     layout: int
@@ -31,7 +31,7 @@ class StoredRow(msgspec.Struct, array_like=True):
     label: Label | None = None
 
 
-class StoredSlot(msgspec.Struct, array_like=True):
+class StoredSlot(msgspec.Struct, array_like=True, gc=False):
     """A label that waits for predictions of a model (empty: of any)."""
 
     model: str
@@ -40,7 +40,7 @@ class StoredSlot(msgspec.Struct, array_like=True):
     arrival: int
 
 
-class Stored(msgspec.Struct, array_like=True):
+class Stored(msgspec.Struct, array_like=True, gc=False):
     """All that one slice holds of one id."""
 
     rows: list[StoredRow]
@@ -51,6 +51,44 @@ encode_stored = msgspec.msgpack.Encoder().encode
 decode_stored = msgspec.msgpack.Decoder(Stored).decode
 _encode_texts = msgspec.msgpack.Encoder().encode
 _decode_texts = msgspec.msgpack.Decoder(list[str | None]).decode
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_NO_LABEL = _encode(None)
+
+
+def encode_rows(
+    layout: int, packed: Sequence[bytes], labels: Sequence[bytes | None]
+) -> list[bytes]:
+    """What `encode_stored` gives of `Stored` with one such row each, and no label that waits.
+
+    `labels`: as `encode_labels` gives them; None: no label.
+    """
+    head, tail = b"\x92\x91\x93" + _encode(layout), b"\x90"  # arrays of two, one, three; of none
+    return [
+        head + one + (label or _NO_LABEL) + tail
+        for one, label in zip(map(_encode, packed), labels, strict=True)
+    ]
+
+
+def encode_labels(labels: Sequence[Label]) -> list[bytes]:
+    """The labels as they lie in what `encode_stored` gives."""
+    return [_encode(label) for label in labels]
+
+
+def encode_waiting(model: str, labels: Sequence[bytes], arrivals: Sequence[int]) -> list[bytes]:
+    """What `encode_stored` gives of `Stored` with one label each that met its prediction.
+
+    `labels`: as `encode_labels` gives them; `arrivals`: when they were last said, in ms.
+    """
+    head, met = (
+        b"\x92\x90\x91\x94" + _encode(model),
+        _encode(True),
+    )
+    return [
+        head + label + met + arrival
+        for label, arrival in zip(labels, map(_encode, arrivals), strict=True)
+    ]
 
 
 def times(packed: bytes) -> tuple[int, int]:

@@ -14,35 +14,34 @@ last checkpoint knew it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from detectors.flow.id_table import GONE, ODD, words_of
 from detectors.flow.pending import Label, Slot
 from detectors.flow.slab import Slab
+from detectors.flow.stacked import together
 from detectors.flow.stored_slots import load_slots
-from detectors.frame import Array, Frame
-from streams.state.pending_rows import (
-    Layouts,
-    Stored,
-    StoredRow,
-    StoredSlot,
-    decode_stored,
-    encode_stored,
-    times,
-)
+from detectors.frame import ID, Array, Frame
+from streams.state.known_ids import Known, Row
+from streams.state.pending_rows import Layouts, Stored, decode_stored, times
 from streams.state.pending_slices import Slice, Slices
+from streams.state.recent_rows import RecentRows
+from streams.state.slice_filter import Filters
 
 MAX_ENTRIES = 75_000_000
 """Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
 
 MAX_CHANGED = 50_000
-"""Ids changed since the last checkpoint, beyond which the next one is due at once: about 50 MB."""
+"""Changes since the last checkpoint, beyond which the next one is due at once: at most 50 MB."""
 
 Changes: TypeAlias = dict[int, list[tuple[bytes, bytes]]]
 """Slice number -> (id, what it holds of that id now; empty: nothing)."""
+
+_SINGLE = 1 << 62
+"""Refs from here on are of rows that are looked at on their own; the others lie in columns."""
 
 
 class Disk(Protocol):
@@ -52,43 +51,21 @@ class Disk(Protocol):
         """What a slice holds of each id."""
 
 
-@dataclass(slots=True, eq=False)
-class _Row:
-    """A prediction of the step under way, or one that changed since the last checkpoint."""
-
-    row_id: bytes
-    subject: str
-    end: int
-    layout: int
-    packed: bytes
-    slice: Slice | None = None
-    """None: it has not had its turn yet, or was not wanted."""
-    label: Label | None = None
-    ref: int = -1
-
-
-@dataclass(slots=True, eq=False)
-class _Known:
-    """What is known of one id."""
-
-    rows: list[_Row] = field(default_factory=list)
-    slots: dict[str, tuple[Slice, Slot]] = field(default_factory=dict)
-    stored: list[Slice] = field(default_factory=list)
-    """Slices whose database holds something of it."""
-    changed: bool = False
-
-
 class RocksPending:
-    """Implements `detectors.flow.pending.Pending` over a disk."""
+    """Implements `detectors.flow.pending.PendingAtOnce` over a disk."""
 
     def __init__(self, disk: Disk, max_entries: int = MAX_ENTRIES) -> None:
         self.disk = disk
-        self._slices = Slices(max_entries)
-        self._layouts = Layouts()
-        self._known: dict[bytes, _Known] = {}
-        self._changed: dict[bytes, _Known] = {}
-        self._fetched: list[bytes] = []  # ids that only this step asked for
-        self._rows: list[_Row] = []  # ref -> row, of this step
+        self._filters = Filters()
+        self._start(Slices(max_entries), Layouts())
+
+    def _start(self, slices: Slices, layouts: Layouts) -> None:
+        self._slices = slices
+        self._layouts = layouts
+        self._rows: list[Row] = []  # ref - _SINGLE -> row, of this step
+        self._put: dict[int, Row] = {}  # ref -> row, of this step
+        self._asked: list[bytes] = []  # ids that this step looks at one by one
+        self.saved()
 
     @property
     def next_end(self) -> int:
@@ -112,119 +89,180 @@ class RocksPending:
 
     @property
     def changed(self) -> int:
-        """Ids changed since the last checkpoint."""
-        return len(self._changed)
+        """Predictions and labels that changed since the last checkpoint, or are kept as if."""
+        return len(self._changed) + self._recent.n
 
     # -- reading ---------------------------------------------------------------------------------
 
     def fetch(self, ids: Array) -> None:
         """See `Pending`: one pass over the databases for all ids that are not in memory."""
         wanted: list[bytes] = [i for i in dict.fromkeys(ids.tolist()) if i not in self._known]
-        for piece in self._slices if wanted else ():
+        if not wanted:
+            return
+        ids = np.frombuffer(b"".join(wanted), ID)
+        for row_id, known in self._recent.move(ids):
+            self._known[row_id] = known
+            if known.changed:
+                self._changed[row_id] = known
+        left = np.array([row_id not in self._known for row_id in wanted], bool)
+        for piece, row_id, value in self._on_disk(ids[left]):
+            self._adopt(row_id, piece, decode_stored(value))
+        self._recent.mark(ids, ODD)
+        self._asked += wanted
+
+    def _on_disk(self, ids: Array) -> Iterator[tuple[Slice, bytes, bytes]]:
+        """(slice, id, what its database holds of it); ids occur once."""
+        if not len(ids):
+            return
+        words = words_of(ids)
+        for piece in self._slices:
             if piece.since < 0:
                 continue
-            for row_id, value in zip(wanted, self.disk.get(piece.number, wanted), strict=True):
+            asked = ids[self._filters.may_hold(piece.number, words)].tolist()
+            values = self.disk.get(piece.number, asked) if asked else []
+            for row_id, value in zip(asked, values, strict=True):
                 if value:
-                    self._adopt(row_id, piece, value)
+                    yield piece, row_id, value
 
-    def _adopt(self, row_id: bytes, piece: Slice, value: bytes) -> None:
-        known = self._known.get(row_id)
-        if known is None:
-            known = self._known[row_id] = _Known()
-            self._fetched.append(row_id)
+    def _adopt(self, row_id: bytes, piece: Slice, stored: Stored) -> None:
+        known = self._known.setdefault(row_id, Known())
         known.stored.append(piece)
-        stored = decode_stored(value)
         for row in stored.rows:
             subject = self._layouts[row.layout].subject
-            known.rows.append(
-                _Row(row_id, subject, piece.end, row.layout, row.packed, piece, row.label)
-            )
+            known.rows.append(Row(row_id, subject, row.layout, row.packed, piece, row.label))
         for slot in stored.slots:
             found = Slot(slot.label, slot.matched, slot.arrival, piece.end)
             known.slots[slot.model] = (piece, found)
 
-    def _change(self, row_id: bytes) -> _Known:
-        known = self._known.get(row_id)
-        if known is None:
-            known = self._known[row_id] = _Known()
+    def _change(self, row_id: bytes) -> Known:
+        known = self._known.setdefault(row_id, Known())
         if not known.changed:
             known.changed = True
             self._changed[row_id] = known
         return known
 
+    # -- many at once ----------------------------------------------------------------------------
+
+    def places(self, words: Array) -> tuple[Array, Array, Array]:
+        """See `PendingAtOnce`: predictions that wait for their first label come off the disk."""
+        places, known, label = self._recent.places(words)
+        unknown = np.flatnonzero(known == GONE)
+        if len(unknown):
+            _, first = np.unique(places[unknown], return_index=True)
+            ids = np.ascontiguousarray(words[unknown[first]]).view(ID).reshape(-1)
+            if self._read_usual(ids):
+                return self._recent.places(words)
+        return places, known, label
+
+    def _read_usual(self, ids: Array) -> bool:
+        """Takes ids with one prediction and no label off the disk; says if it knew of any id."""
+        found: dict[bytes, tuple[Slice, bytes]] = {}
+        odd: set[bytes] = set()
+        for piece, row_id, value in self._on_disk(ids):
+            if row_id in found:
+                odd.add(row_id)
+            found[row_id] = (piece, value)
+        groups: dict[tuple[Slice, int], list[tuple[bytes, bytes]]] = {}
+        for row_id, (piece, value) in found.items():
+            stored = decode_stored(value)
+            if row_id in odd or len(stored.rows) != 1 or stored.slots or stored.rows[0].label:
+                odd.add(row_id)
+            else:
+                [row] = stored.rows
+                groups.setdefault((piece, row.layout), []).append((row_id, row.packed))
+        for (piece, layout), rows in groups.items():
+            of, packed = zip(*rows, strict=True)
+            self._recent.read(piece, self._layouts[layout].unpack(of, packed))
+        if odd:
+            self._recent.mark(np.frombuffer(b"".join(sorted(odd)), ID), ODD)
+        return bool(found)
+
+    def subjects(self, refs: Array) -> tuple[Array, Array, list[str]]:
+        """See `PendingAtOnce`."""
+        return self._recent.subjects(refs)
+
+    def put_all(self, places: Array, refs: Array) -> None:
+        """See `PendingAtOnce`."""
+        self._recent.put_all(places, refs)
+
+    def meet_all(self, model: str, places: Array, refs: Array, labels: Frame, ends: Array) -> None:
+        """See `PendingAtOnce`."""
+        self._recent.meet_all(model, places, refs, labels, ends)
+
     # -- predictions -----------------------------------------------------------------------------
 
     def keep(self, frame: Frame, ends: Array) -> Array:
         """See `Pending`."""
-        if not frame.n:
-            return np.empty(0, np.int64)
-        layout = self._layouts.of(frame, int(ends.max()))
-        first = len(self._rows)
-        subject = frame.subject
-        ids: list[bytes] = frame.columns["id"].data.tolist()
-        packed = self._layouts[layout].pack(frame)
-        self._rows += [
-            _Row(row_id, subject, end, layout, row)
-            for row_id, end, row in zip(ids, ends.tolist(), packed, strict=True)
-        ]
-        return np.arange(first, len(self._rows))
+        return self._recent.keep(frame, ends)
 
     def put(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
-        row = self._count(ref)
+        row = self._recent.row(row_id, ref, self._count(ref))
         row.ref = ref
+        self._put[ref] = row
         self._change(row_id).rows.append(row)
 
     def dismiss(self, ref: int) -> None:
         """See `Pending`."""
         self._count(ref)
 
-    def _count(self, ref: int) -> _Row:
+    def _count(self, ref: int) -> Slice:
         self._slices.make_room()
-        row = self._rows[ref]
-        row.slice = self._slices.of(row.end)
-        row.slice.predictions[row.subject] = row.slice.predictions.get(row.subject, 0) + 1
-        return row
+        self._let_go()
+        subject, end = self._recent.lies(ref)
+        piece = self._slices.of(end)
+        piece.predictions[subject] = piece.predictions.get(subject, 0) + 1
+        return piece
 
     def find(self, row_id: bytes) -> tuple[int, ...]:
         """See `Pending`."""
         known = self._known.get(row_id)
         if known is None:
             return ()
-        return tuple([self._ref(row) for row in known.rows if row.slice and row.slice.alive])
+        return tuple([self._ref(row) for row in known.rows if row.slice.alive])
 
-    def _ref(self, row: _Row) -> int:
+    def _ref(self, row: Row) -> int:
         if row.ref < 0:
-            row.ref = len(self._rows)
+            row.ref = _SINGLE + len(self._rows)
             self._rows.append(row)
         return row.ref
 
+    def _row(self, ref: int) -> Row:
+        return self._rows[ref - _SINGLE] if ref >= _SINGLE else self._put[ref]
+
     def forget(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
-        self._change(row_id).rows.remove(self._rows[ref])
+        self._change(row_id).rows.remove(self._row(ref))
 
     def subject(self, ref: int) -> str:
         """See `Pending`."""
-        return self._rows[ref].subject
+        return self._row(ref).subject
 
     def times(self, ref: int) -> tuple[int, int]:
         """See `Pending`."""
-        return times(self._rows[ref].packed)
+        return times(self._row(ref).packed)
 
     def label(self, ref: int) -> Label | None:
         """See `Pending`."""
-        return self._rows[ref].label
+        return self._row(ref).label
 
     def set_label(self, ref: int, label: Label) -> None:
         """See `Pending`."""
-        row = self._rows[ref]
+        row = self._row(ref)
         row.label = label
         self._change(row.row_id)
 
     def rows(self, refs: Array) -> Frame:
         """See `Pending`."""
-        wanted = [self._rows[ref] for ref in refs.tolist()]
-        return self._layouts.frame([(row.row_id, row.layout, row.packed) for row in wanted])
+        single = refs >= _SINGLE
+        if not single.any():
+            return self._recent.rows(refs)
+        wanted = [self._row(ref) for ref in refs[single].tolist()]
+        frame = self._layouts.frame([(row.row_id, row.layout, row.packed) for row in wanted])
+        parts = [(np.flatnonzero(single), frame)]
+        if not single.all():
+            parts.append((np.flatnonzero(~single), self._recent.rows(refs[~single])))
+        return together(parts)
 
     # -- labels ----------------------------------------------------------------------------------
 
@@ -242,6 +280,7 @@ class RocksPending:
             former[0].count(model, former[1], -1)
         else:
             self._slices.make_room()
+            self._let_go()
         piece = self._slices.of(slot.end)
         piece.count(model, slot, 1)
         known.slots[model] = (piece, slot)
@@ -251,16 +290,25 @@ class RocksPending:
     def expire(self, now: int) -> None:
         """See `Pending`."""
         self._slices.expire(now)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What lies in memory of slices that are no more."""
+        for piece in self._slices.take_gone():
+            self._recent.lose(piece.end)
+            self._filters.drop(piece.number)
 
     def settle(self) -> None:
         """See `Pending`."""
-        for row in self._rows:
+        for row in (*self._rows, *self._put.values()):
             row.ref = -1
-        self._rows = []
-        for row_id in self._fetched:
-            if not self._known[row_id].changed:
-                del self._known[row_id]
-        self._fetched = []
+        self._rows, self._put = [], {}
+        gone = [row_id for row_id in self._asked if row_id not in self._changed]
+        for row_id in gone:
+            self._known.pop(row_id, None)
+        if gone:
+            self._recent.mark(np.frombuffer(b"".join(gone), ID), GONE)
+        self._asked = []
         self._layouts.expire(self._slices.next_end)
 
     def take_losses(self) -> dict[tuple[str, str], int]:
@@ -275,18 +323,24 @@ class RocksPending:
         Args:
             offset: of the changes topic, at or below that of the first record these will have.
         """
-        changes: Changes = {}
+        changes: dict[Slice, list[tuple[bytes, bytes]]] = {}
+        for piece, held in self._recent.stored().items():
+            changes[piece] = list(held.items())
         for row_id, known in self._changed.items():
-            for piece, value in _values(known):
-                changes.setdefault(piece.number, []).append((row_id, value))
-                if piece.since < 0:
-                    piece.since = offset
-        return changes
+            for piece, value in known.values():
+                changes.setdefault(piece, []).append((row_id, value))
+        for piece, values in changes.items():
+            if piece.since < 0:
+                piece.since = offset
+                self._filters.begin(piece.number)
+            self._filters.add(piece.number, b"".join([row_id for row_id, _ in values]))
+        return {piece.number: values for piece, values in changes.items()}
 
     def saved(self) -> None:
         """The databases have the changes: nothing of them is needed in memory any more."""
-        self._known = {}
-        self._changed = {}
+        self._known: dict[bytes, Known] = {}
+        self._changed: dict[bytes, Known] = {}
+        self._recent = RecentRows(self._slices, self._layouts)
 
     @property
     def since(self) -> int | None:
@@ -306,8 +360,7 @@ class RocksPending:
     def load(cls, dumped: dict[str, Any], disk: Disk) -> RocksPending:
         """The store that `dump` described, over a disk that has its changes."""
         store = cls(disk)
-        store._slices = Slices.load(dumped["slices"])
-        store._layouts = Layouts.load(dumped["layouts"])
+        store._start(Slices.load(dumped["slices"]), Layouts.load(dumped["layouts"]))
         return store
 
     @classmethod
@@ -319,8 +372,10 @@ class RocksPending:
             slab.take_labels(np.arange(slab.n))
             for frame in slab.rows.frames:
                 refs = store.keep(frame, np.full(frame.n, slab.end))
-                for row, ref in enumerate(refs.tolist()):
-                    store.put(store._rows[ref].row_id, ref)
+                ids = frame.columns["id"].data.tolist()
+                store.fetch(frame.columns["id"].data)
+                for row, (row_id, ref) in enumerate(zip(ids, refs.tolist(), strict=True)):
+                    store.put(row_id, ref)
                     if row in slab.labels:
                         store.set_label(ref, slab.labels[row])
             repeats = slab.count - slab.n
@@ -328,23 +383,9 @@ class RocksPending:
             piece.predictions[slab.subject] = piece.predictions.get(slab.subject, 0) + repeats
             store._slices.entries += repeats
         for entry in dumped["slots"]:
-            for row_id, slot in load_slots(entry):
+            slots = list(load_slots(entry))
+            store.fetch(np.frombuffer(b"".join([row_id for row_id, _ in slots]), ID))
+            for row_id, slot in slots:
                 store.set_slot(entry["model"], row_id, slot)
         store.settle()
         return store
-
-
-def _values(known: _Known) -> Iterable[tuple[Slice, bytes]]:
-    """What each living slice holds of an id; nothing where it held something before."""
-    rows: dict[Slice, list[StoredRow]] = {}
-    slots: dict[Slice, list[StoredSlot]] = {}
-    for row in known.rows:
-        assert row.slice is not None
-        rows.setdefault(row.slice, []).append(StoredRow(row.layout, row.packed, row.label))
-    for model, (piece, slot) in known.slots.items():
-        waiting = StoredSlot(model, slot.label, slot.matched, slot.arrival)
-        slots.setdefault(piece, []).append(waiting)
-    for piece in dict.fromkeys((*known.stored, *rows, *slots)):
-        if piece.alive:
-            held = Stored(rows.get(piece, []), slots.get(piece, []))
-            yield piece, encode_stored(held) if held.rows or held.slots else b""
