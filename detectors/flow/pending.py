@@ -7,7 +7,7 @@ rows by id, to keep a label beside them, and to let whole slices of time go. Row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -162,12 +162,17 @@ class PendingAtOnce(Pending, Protocol):
 
 def label_rows(frame: Frame) -> list[Label]:
     """The labels of a frame, in its order."""
+    return list(map(Label._make, label_fields(frame)))
+
+
+def label_fields(frame: Frame) -> Iterator[tuple[Any, ...]]:
+    """The fields of each `Label` of a frame, in its order."""
     columns = frame.columns
     n = frame.n
     ts = frame.ints("ts").tolist()
     sources = columns["label_source"].texts() if "label_source" in columns else []
     order_ts = columns["order_ts"].data.tolist() if "order_ts" in columns else ts
-    fields = zip(
+    return zip(
         ts,
         [source or "" for source in sources] or [""] * n,
         columns["label"].texts() if "label" in columns else [None] * n,
@@ -179,7 +184,6 @@ def label_rows(frame: Frame) -> list[Label]:
         frame.ints("index").tolist(),
         strict=True,
     )
-    return list(map(Label._make, fields))
 
 
 def label_frame(subject: str, ids: Sequence[bytes] | None, labels: Sequence[Label]) -> Frame:

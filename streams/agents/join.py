@@ -19,6 +19,7 @@ from streams.session import RestartNeededError, Session, log_name
 from streams.state.changes import ChangeLog, Writer
 from streams.state.checkpoint import Pieces
 from streams.state.manifest import Drafted, Manifest, Run, blocks_of
+from streams.state.moved_pending import from_memory
 from streams.state.pending_disk import DiskError
 from streams.state.rocks_pending import MAX_CHANGED, RocksPending
 
@@ -60,7 +61,7 @@ class Join(Stateful):
             store = memory
             if self._folder is not None:
                 moved = dumped if memory is None else memory.dump()
-                store = RocksPending.from_memory(moved, self._disk(partition, former.changes))
+                store = from_memory(moved, self._disk(partition, former.changes))
         return JoinShard.load(state, monitors, store, self.held)
 
     def take_apart(self, core: JoinShard) -> tuple[dict[str, Any], Drafted]:

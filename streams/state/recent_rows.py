@@ -15,7 +15,7 @@ import numpy as np
 from detectors.flow.id_table import NONE, ODD, words_of
 from detectors.flow.label_slab import LabelSlab
 from detectors.flow.many_at_once import ROW, SHIFT, ManyAtOnce
-from detectors.flow.pending import Label, label_rows
+from detectors.flow.pending import Label, label_fields, label_rows
 from detectors.flow.slab import Slab
 from detectors.frame import Array, Frame
 from streams.state.known_ids import Known, Row
@@ -181,8 +181,8 @@ class RecentRows(ManyAtOnce):
         held: dict[Slice, dict[bytes, bytes]] = defaultdict(dict)
         said: dict[bytes, bytes] = {}  # id -> its label
         waiting = [(slab, *self._waiting(slab)) for slab in self._label_slabs.values()]
-        for _, ids, _, labels in waiting:
-            said.update(zip(ids, labels, strict=True))
+        for _, ids, _, encoded in waiting:
+            said.update(zip(ids, encoded, strict=True))
         for number, piece in self._pieces.items():
             slab = self._slabs[number]
             rows = self._changed(number, slab)
@@ -191,12 +191,12 @@ class RecentRows(ManyAtOnce):
                 layout = self._layouts.of(frame, slab.end)
                 packed = self._layouts[layout].pack(frame)
                 ids = frame.columns["id"].data.tolist()
-                labels = [said.get(row_id) for row_id in ids]
+                labels: list[bytes | None] = [said.get(row_id) for row_id in ids]
                 self._add_past(slab, rows, labels)
                 held[piece].update(zip(ids, encode_rows(layout, packed, labels), strict=True))
-        for slab, ids, arrivals, labels in waiting:
-            values = encode_waiting(slab.model, labels, arrivals)
-            _add(held[self._all_slices.of(slab.end)], ids, values)
+        for labelled, ids, arrivals, encoded in waiting:
+            values = encode_waiting(labelled.model, encoded, arrivals)
+            _add(held[self._all_slices.of(labelled.end)], ids, values)
         return held
 
     def _waiting(self, slab: LabelSlab) -> tuple[list[bytes], list[int], list[bytes]]:
@@ -206,7 +206,7 @@ class RecentRows(ManyAtOnce):
             return [], [], []
         frame = slab.rows.taken(rows)
         arrivals: list[int] = frame.ints("arrival").tolist()
-        return frame.columns["id"].data.tolist(), arrivals, encode_labels(label_rows(frame))
+        return frame.columns["id"].data.tolist(), arrivals, encode_labels(label_fields(frame))
 
     def _add_past(self, slab: Slab, rows: Array, labels: list[bytes | None]) -> None:
         """Labels that wait no more, as their slice is gone, and hold for their predictions yet."""

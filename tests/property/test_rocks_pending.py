@@ -8,15 +8,19 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detectors.flow import usual
 from detectors.flow.join import JoinSpec, MemoryPending, step
+from streams.state.moved_pending import from_memory
 from streams.state.pending_disk import Head, SliceDisk
 from streams.state.rocks_pending import Changes, RocksPending
+from tests.property.test_usual_rows import row_by_row, steps
 from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=32, horizons_ms={"churn": 16}, default_segments=("region",))
@@ -99,6 +103,65 @@ def test_every_step_says_what_the_store_in_memory_says(
     assert said == in_memory(rows, cuts, limit)
 
 
+def on_disk(
+    drawn: list[list[Row]], limit: int, then: list[int], spec: JoinSpec = SPEC
+) -> tuple[list[Frames], list[int]]:
+    """What every step said and how many rows it took one by one; after each, what `then` says."""
+    disk = Tables()
+    pending: Any = RocksPending(disk, max_entries=limit)
+    said: list[Frames] = []
+    left: list[int] = []
+    take = usual.take
+
+    def counted(*args: Any) -> Any:
+        result = take(*args)
+        left.append(int(result.sum()))
+        return result
+
+    for at, (rows, following) in enumerate(pairwise([*drawn, []])):
+        clock = following[0].arrival if following else END
+        with patch.object(usual, "take", counted):
+            pending, frames = step(pending, frames_of(rows), clock, spec)
+        said.append(told(frames))
+        if then[at]:
+            disk.put(pending.changes(0))
+            pending.saved()
+            disk.slices = {n: held for n, held in disk.slices.items() if n in pending.live}
+        if then[at] == 2:
+            pending = reloaded(pending, disk)
+    return said, left
+
+
+LONG = JoinSpec(default_horizon_ms=160, horizons_ms={"churn": 48}, default_segments=("region",))
+
+
+@settings(deadline=None)
+@given(steps(), LIMITS, st.lists(st.integers(0, 2), min_size=4, max_size=4))
+def test_usual_rows_at_once_say_what_the_store_in_memory_says(
+    drawn: list[list[Row]], limit: int, then: list[int]
+) -> None:
+    pending: Any = MemoryPending(max_entries=limit)
+    said = []
+    for rows, following in pairwise([*drawn, []]):
+        clock = following[0].arrival if following else END
+        with patch.object(usual, "take", row_by_row):
+            pending, frames = step(pending, frames_of(rows), clock, LONG)
+        said.append(told(frames))
+    assert on_disk(drawn, limit, then, LONG)[0] == said
+
+
+def test_new_predictions_and_their_first_labels_are_taken_at_once_off_the_disk() -> None:
+    rows: list[Row] = [Prediction(id=f"p{i}", arrival=i, offset=i) for i in range(20)]
+    labels: list[Row] = [Label(id=f"p{i}", arrival=30 + i, offset=i) for i in range(20)]
+    again: list[Row] = [Label(id="p3", arrival=60), Prediction(id="p4", arrival=61)]
+    said, left = on_disk([rows, labels, again], 1_000, [2, 1, 0], JoinSpec(16_000))
+    assert left == [0, 0, 2]
+    assert [(kind, len(of)) for _, kind, of in said[1]] == [("outcome", 20)]
+    assert [(kind, [row["name"] for row in of]) for _, kind, of in said[2]] == [
+        ("count", ["duplicates", "label_duplicates"])
+    ]
+
+
 @settings(deadline=None)
 @given(cut_rows(), LIMITS)
 def test_a_store_that_moves_from_memory_to_disk_goes_on_as_it_would_have(
@@ -109,7 +172,7 @@ def test_a_store_that_moves_from_memory_to_disk_goes_on_as_it_would_have(
     *firsts, last = pieces(rows, cuts)
     for start, stop, clock in firsts:
         memory, _frames = step(memory, frames_of(rows[start:stop]), clock, SPEC)
-    moved = RocksPending.from_memory(memory.dump(), Tables())
+    moved = from_memory(memory.dump(), Tables())
     moved._slices.max_entries = limit  # the disk's own limit is greater
     assert moved.entries == memory.entries
     start, stop, clock = last
