@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,8 +136,33 @@ def on_disk(
 LONG = JoinSpec(default_horizon_ms=160, horizons_ms={"churn": 48}, default_segments=("region",))
 
 
-@settings(deadline=None)
-@given(steps(), LIMITS, st.lists(st.integers(0, 2), min_size=4, max_size=4))
+@st.composite
+def lives(draw: st.DrawFn) -> list[list[Row]]:
+    """Predictions whose labels mostly come once and later, over some horizons, in up to 8 steps."""
+    rows: list[Row] = []
+    for number in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, 60))
+        subject = draw(st.sampled_from(["fraud@1", "fraud@1", "fraud@2", "churn@1"]))
+        ts = at + draw(st.sampled_from([0, 0, 5, 100]))
+        rows.append(Prediction(id=f"{number}", subject=subject, arrival=at, ts=ts))
+        for later in draw(st.lists(st.integers(-4, 190), max_size=2)):
+            says = draw(st.sampled_from(["legit", "fraud"]))
+            model = draw(st.sampled_from([subject.partition("@")[0], ""]))
+            rows.append(Label(id=f"{number}", model=model, arrival=max(0, at + later), says=says))
+        for later in draw(st.lists(st.integers(0, 190), max_size=1)):
+            again = draw(st.sampled_from([subject, "fraud@2"]))
+            rows.append(Prediction(id=f"{number}", subject=again, arrival=at + later))
+    rows = in_key_order([replace(row, offset=offset) for offset, row in enumerate(rows)])
+    cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=7)))
+    return [rows[a:b] for a, b in pairwise([0, *cuts, len(rows)]) if a < b]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    steps() | lives(),
+    LIMITS,
+    st.lists(st.sampled_from([0, 0, 1, 2]), min_size=8, max_size=8),
+)
 def test_usual_rows_at_once_say_what_the_store_in_memory_says(
     drawn: list[list[Row]], limit: int, then: list[int]
 ) -> None:
@@ -160,6 +186,14 @@ def test_new_predictions_and_their_first_labels_are_taken_at_once_off_the_disk()
     assert [(kind, [row["name"] for row in of]) for _, kind, of in said[2]] == [
         ("count", ["duplicates", "label_duplicates"])
     ]
+
+
+def test_an_id_that_was_looked_at_on_its_own_and_did_not_change_is_usual_again() -> None:
+    rows: list[Row] = [Prediction(id=f"p{i}", arrival=i, offset=i) for i in range(3)]
+    repeat, label = Prediction(id="p1", arrival=4), Label(id="p1", arrival=5)
+    said, left = on_disk([rows, [repeat], [label]], 1_000, [1, 0, 0], JoinSpec(16_000))
+    assert left == [0, 1, 0]
+    assert [kind for _, kind, _ in said[2]] == ["outcome"]
 
 
 @settings(deadline=None)
