@@ -106,11 +106,11 @@ def test_every_step_says_what_the_store_in_memory_says(
 
 def on_disk(
     drawn: list[list[Row]], limit: int, then: list[int], spec: JoinSpec = SPEC
-) -> tuple[list[Frames], list[int]]:
-    """What every step said and how many rows it took one by one; after each, what `then` says."""
+) -> tuple[list[tuple[Frames, int]], list[int]]:
+    """What every step said, with the entries that it left, and how many rows it took one by one; after each, what `then` says."""
     disk = Tables()
     pending: Any = RocksPending(disk, max_entries=limit)
-    said: list[Frames] = []
+    said: list[tuple[Frames, int]] = []
     left: list[int] = []
     take = usual.take
 
@@ -123,7 +123,7 @@ def on_disk(
         clock = following[0].arrival if following else END
         with patch.object(usual, "take", counted):
             pending, frames = step(pending, frames_of(rows), clock, spec)
-        said.append(told(frames))
+        said.append((told(frames), pending.entries))
         if then[at]:
             disk.put(pending.changes(0))
             pending.saved()
@@ -157,7 +157,22 @@ def lives(draw: st.DrawFn) -> list[list[Row]]:
     return [rows[a:b] for a, b in pairwise([0, *cuts, len(rows)]) if a < b]
 
 
+# Prediction and label end with the same slice, and both of it are found again.
+ONE_SLICE: list[list[Row]] = [
+    [Prediction(arrival=0), Label(arrival=5)],
+    [Label(arrival=6, ts=6, says="legit")],
+]
+# Two versions have the id, each in a slice of its own.
+TWO_SLICES: list[list[Row]] = [
+    [Prediction(arrival=0)],
+    [Prediction(arrival=30, subject="fraud@2")],
+    [Label(arrival=40)],
+]
+
+
 @settings(deadline=None, max_examples=200)
+@example(ONE_SLICE, 1_000, [1] * 8)
+@example(TWO_SLICES, 1_000, [1] * 8)
 @given(
     steps() | lives(),
     LIMITS,
@@ -172,7 +187,7 @@ def test_usual_rows_at_once_say_what_the_store_in_memory_says(
         clock = following[0].arrival if following else END
         with patch.object(usual, "take", row_by_row):
             pending, frames = step(pending, frames_of(rows), clock, LONG)
-        said.append(told(frames))
+        said.append((told(frames), pending.entries))
     assert on_disk(drawn, limit, then, LONG)[0] == said
 
 
@@ -182,8 +197,8 @@ def test_new_predictions_and_their_first_labels_are_taken_at_once_off_the_disk()
     again: list[Row] = [Label(id="p3", arrival=60), Prediction(id="p4", arrival=61)]
     said, left = on_disk([rows, labels, again], 1_000, [2, 1, 0], JoinSpec(16_000))
     assert left == [0, 0, 2]
-    assert [(kind, len(of)) for _, kind, of in said[1]] == [("outcome", 20)]
-    assert [(kind, [row["name"] for row in of]) for _, kind, of in said[2]] == [
+    assert [(kind, len(of)) for _, kind, of in said[1][0]] == [("outcome", 20)]
+    assert [(kind, [row["name"] for row in of]) for _, kind, of in said[2][0]] == [
         ("count", ["duplicates", "label_duplicates"])
     ]
 
@@ -193,7 +208,7 @@ def test_an_id_that_was_looked_at_on_its_own_and_did_not_change_is_usual_again()
     repeat, label = Prediction(id="p1", arrival=4), Label(id="p1", arrival=5)
     said, left = on_disk([rows, [repeat], [label]], 1_000, [1, 0, 0], JoinSpec(16_000))
     assert left == [0, 1, 0]
-    assert [kind for _, kind, _ in said[2]] == ["outcome"]
+    assert [kind for _, kind, _ in said[2][0]] == ["outcome"]
 
 
 @settings(deadline=None)
