@@ -107,7 +107,10 @@ def test_every_step_says_what_the_store_in_memory_says(
 def on_disk(
     drawn: list[list[Row]], limit: int, then: list[int], spec: JoinSpec = SPEC
 ) -> tuple[list[tuple[Frames, int]], list[int]]:
-    """What every step said, with the entries that it left, and how many rows it took one by one; after each, what `then` says."""
+    """What every step said, with the entries it left, and how many rows it took one by one.
+
+    `then`: after each step nothing (0), a checkpoint (1), or a restart from it, too (2).
+    """
     disk = Tables()
     pending: Any = RocksPending(disk, max_entries=limit)
     said: list[tuple[Frames, int]] = []
@@ -170,7 +173,16 @@ TWO_SLICES: list[list[Row]] = [
 ]
 
 
+# The label's slice ends before its prediction's, and is forgotten before a checkpoint came.
+ENDS_FIRST: list[list[Row]] = [
+    [Prediction(arrival=0, ts=100), Label(arrival=5)],
+    [Prediction(id="b", arrival=200)],
+    [Label(arrival=210, says="legit")],
+]
+
+
 @settings(deadline=None, max_examples=200)
+@example(ENDS_FIRST, 1_000, [0] * 8)
 @example(ONE_SLICE, 1_000, [1] * 8)
 @example(TWO_SLICES, 1_000, [1] * 8)
 @given(
