@@ -22,15 +22,13 @@ import msgspec
 import numpy as np
 
 from detectors.flow.join import MemoryPending, step
-from detectors.frame import Array, Column, Frame
 from streams.state.checkpoint import CheckpointStore
 from streams.state.manifest import CONFIG, STATE, Draft, Drafted, Manifest
-from tests.bench.pending import SPEC, frame_of, ids_of
+from tests.bench.pending_rows import SPEC, STEP_ROWS, frame_of, labels_of
 
 PENDING = (10_000, 100_000, 1_000_000)
 CHANGED = 0.01
 ROUNDS = 8
-STEP_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,8 @@ class Shard:
         said, self._unlabelled = self._unlabelled[:n], self._unlabelled[n:]
         now = int(frame_of(self._next - 1, 1, self.pending).ints("arrival")[0])
         for first in range(0, n, STEP_ROWS):
-            self.store, _ = step(
-                self.store, [labels_of(said[first : first + STEP_ROWS], now)], now, SPEC
-            )
+            rows = said[first : first + STEP_ROWS]
+            self.store, _ = step(self.store, [labels_of(rows, np.full(len(rows), now))], now, SPEC)
 
     def checkpoint(self) -> tuple[float, int]:
         """(CPU time in ms, bytes) of the next checkpoint."""
@@ -110,21 +107,6 @@ def pieces_of(store: MemoryPending) -> Drafted:
     """The store as join writes it."""
     about, blocks = store.blocks()
     return {CONFIG: b"", STATE: msgspec.msgpack.encode(about), "pending": blocks}
-
-
-def labels_of(rows: Array, arrival: int) -> Frame:
-    """Labels of these predictions."""
-    n = len(rows)
-    columns = {
-        "id": Column(np.concatenate([ids_of(row, 1) for row in rows.tolist()])),
-        "ts": Column(np.full(n, arrival)),
-        "arrival": Column(np.full(n, arrival)),
-        "source": Column(np.full(n, 1 << 32)),
-        "offset": Column(rows.astype(np.int64)),
-        "index": Column(np.zeros(n, np.int64)),
-        "label": Column((rows % 2).astype(np.uint32), None, ["no", "yes"]),
-    }
-    return Frame("fraud@", "label", n, columns)
 
 
 def measure(pending: int) -> Report:
