@@ -43,7 +43,7 @@ class RecentRows(ManyAtOnce):
         self._read: set[int] = set()  # slabs of rows that the disk has
         self._packed: dict[int, list[tuple[int, bytes]]] = {}
         self.n = 0
-        """Predictions and labels here, whatever became of them."""
+        """Predictions here, each with a label or without, whatever became of them."""
 
     def _add_end(self, end: int) -> None:
         """The slices know."""
@@ -105,7 +105,6 @@ class RecentRows(ManyAtOnce):
             piece = self._all_slices.of(end)
             piece.labels[model] = piece.labels.get(model, 0) + count
         self._all_slices.entries += len(refs)
-        self.n += len(refs)
 
     def mark(self, ids: Array, known: int) -> None:
         """Says of ids that they are `ODD` or `GONE` from now on."""

@@ -19,19 +19,22 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from detectors.flow.id_table import GONE, ODD, words_of
+from detectors.flow.id_table import GONE, ODD
 from detectors.flow.stacked import together
 from detectors.frame import ID, Array, Frame
 from streams.state.pending_rows import Layouts, decode_stored, usual_row
 from streams.state.pending_slices import Slice, Slices
 from streams.state.single_rows import SINGLE, SingleRows
-from streams.state.slice_filter import Filters
+from streams.state.slice_filter import Filters, asked_for
 
 MAX_ENTRIES = 75_000_000
 """Predictions and labels of one shard; beyond that the oldest slice goes: `pending_full`."""
 
 MAX_CHANGED = 50_000
 """Changes since the last checkpoint, beyond which the next one is due at once: at most 50 MB."""
+
+FEW = 24
+"""So many ids cost less to ask every database for than to look for in the filters."""
 
 Changes: TypeAlias = dict[int, list[tuple[bytes, bytes]]]
 """Slice number -> (id, what it holds of that id now; empty: nothing)."""
@@ -81,7 +84,7 @@ class RocksPending(SingleRows):
 
     @property
     def changed(self) -> int:
-        """Predictions and labels that changed since the last checkpoint, or are kept as if."""
+        """Ids that changed since the last checkpoint; those in columns that need not, too."""
         return len(self._changed) + self._recent.n
 
     # -- reading ---------------------------------------------------------------------------------
@@ -106,13 +109,16 @@ class RocksPending(SingleRows):
         """(slice, id, what its database holds of it); ids occur once."""
         if not len(ids):
             return
-        words = words_of(ids)
+        every: list[bytes] = ids.tolist()
+        asked = asked_for(ids) if len(ids) > FEW else None
         for piece in self._slices:
             if piece.since < 0:
                 continue
-            asked = ids[self._filters.may_hold(piece.number, words)].tolist()
-            values = self.disk.get(piece.number, asked) if asked else []
-            for row_id, value in zip(asked, values, strict=True):
+            wanted = every
+            if asked and (maybe := self._filters.may_hold(piece.number, asked)) is not None:
+                wanted = [every[at] for at in np.flatnonzero(maybe).tolist()]
+            values = self.disk.get(piece.number, wanted) if wanted else []
+            for row_id, value in zip(wanted, values, strict=True):
                 if value:
                     yield piece, row_id, value
 

@@ -10,10 +10,15 @@ filters", 2007 (one word of memory per id).
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from detectors.flow.id_table import words_of
 from detectors.frame import ID, Array
+
+Asked: TypeAlias = tuple[Array, Array]
+"""Of each id what chooses a word of a filter, and the bits that it sets there."""
 
 FILTER_BYTES = 8 << 20
 """Memory of one store's filters: enough for five million ids. Slices beyond have none."""
@@ -40,45 +45,44 @@ class SliceFilter:
         """Memory that it takes."""
         return sum(table.nbytes for table in self._tables)
 
-    def add(self, words: Array) -> None:
-        """Adds ids.
-
-        Args:
-            words: each as two integers, uint64, shape (n, 2), as `id_table.words_of` gives them.
-        """
-        while len(words):
+    def add(self, asked: Asked) -> None:
+        """Adds ids."""
+        high, bits = asked
+        while len(high):
             if not self._left:
                 size = _FIRST_WORDS * _GROWTH ** len(self._tables)
                 self._tables.append(np.zeros(size, np.uint64))
                 self._left = size * _IDS_PER_WORD
-            now, words = words[: self._left], words[self._left :]
-            table = self._tables[-1]
-            np.bitwise_or.at(table, _places(now, table), _bits(now))
-            self._left -= len(now)
+            table, n = self._tables[-1], min(self._left, len(high))
+            np.bitwise_or.at(table, _places(high[:n], table), bits[:n])
+            high, bits = high[n:], bits[n:]
+            self._left -= n
 
-    def may_hold(self, words: Array) -> Array:
+    def may_hold(self, asked: Asked) -> Array:
         """Which of these ids may have been added; the others were not. Shape (n,)."""
-        bits = _bits(words)
-        found = np.zeros(len(words), bool)
+        high, bits = asked
+        found = np.zeros(len(bits), bool)
         for table in self._tables:
-            found |= (table[_places(words, table)] & bits) == bits
+            found |= (table[_places(high, table)] & bits) == bits
         return found
 
 
-def _places(words: Array, table: Array) -> Array:
-    """Ids are hashes, so any bits of theirs serve; those of one shard share low ones of the first.
+def asked_for(ids: Array) -> Asked:
+    """What filters need of ids of dtype V16.
 
-    The bits that choose the word are others than those that are set in it.
+    Ids are hashes, so any bits of theirs serve; those of one shard share low ones of their first
+    word. The bits that choose a word of the filter are others than those that are set in it.
     """
-    places: Array = ((words[:, 1] >> _ABOVE) & np.uint64(len(table) - 1)).astype(np.int64)
-    return places
-
-
-def _bits(words: Array) -> Array:
-    bits = np.zeros(len(words), np.uint64)
+    second = words_of(ids)[:, 1]
+    bits = np.zeros(len(second), np.uint64)
     for shift in _SHIFTS:
-        bits |= _ONE << ((words[:, 1] >> shift) & _LOW)
-    return bits
+        bits |= _ONE << ((second >> shift) & _LOW)
+    return (second >> _ABOVE).astype(np.int64), bits
+
+
+def _places(high: Array, table: Array) -> Array:
+    places: Array = high & (len(table) - 1)
+    return places
 
 
 class Filters:
@@ -96,8 +100,9 @@ class Filters:
         known = self._filters.get(number)
         if known is None:
             return
-        words = words_of(np.frombuffer(ids, ID))
-        known.add(words[~known.may_hold(words)])
+        high, bits = asked = asked_for(np.frombuffer(ids, ID))
+        new = ~known.may_hold(asked)
+        known.add((high[new], bits[new]))
         if sum(each.nbytes for each in self._filters.values()) > FILTER_BYTES:
             self.drop(number)
 
@@ -105,7 +110,7 @@ class Filters:
         """A slice is gone, or is asked for every id from now on."""
         self._filters.pop(number, None)
 
-    def may_hold(self, number: int, words: Array) -> Array:
-        """Which ids a slice's database may hold, shape (n,)."""
+    def may_hold(self, number: int, asked: Asked) -> Array | None:
+        """Which ids a slice's database may hold, shape (n,); None: it may be any."""
         known = self._filters.get(number)
-        return np.ones(len(words), bool) if known is None else known.may_hold(words)
+        return None if known is None else known.may_hold(asked)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from detectors.flow import usual
 from detectors.flow.join import JoinSpec, MemoryPending, step
+from streams.state import rocks_pending
 from streams.state.moved_pending import from_memory
 from streams.state.pending_disk import Head, SliceDisk
 from streams.state.rocks_pending import Changes, RocksPending
@@ -124,7 +125,7 @@ def on_disk(
 
     for at, (rows, following) in enumerate(pairwise([*drawn, []])):
         clock = following[0].arrival if following else END
-        with patch.object(usual, "take", counted):
+        with patch.object(usual, "take", counted), patch.object(rocks_pending, "FEW", 0):
             pending, frames = step(pending, frames_of(rows), clock, spec)
         said.append((told(frames), pending.entries))
         if then[at]:
