@@ -15,8 +15,8 @@ Places: TypeAlias = Sequence[int]
 
 MOST_BOUNDS: Final = 48
 """Bounds of a column up to which comparing with each is faster than searching among them."""
-_BLOCK: Final = 8_192
-"""Values compared at once: their codes and comparisons stay in the nearest caches."""
+_BLOCK: Final = 32_768
+"""Values compared at once: they stay in the second cache, and calls of NumPy are few."""
 
 
 class NumberBins:

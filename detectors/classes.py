@@ -30,6 +30,8 @@ MAX_CLASSES: Final = 100
 """Classes of predictions, and as many again that only labels have."""
 MAX_NUMERIC_CLASSES: Final = 20
 
+_FEW_TEXTS: Final = 8
+"""Texts up to which a look at all rows for each is faster than at the texts of all rows."""
 _COUNTERPARTS: Final = {"0": "1", "false": "true", "no": "yes", "negative": "positive"}
 
 
@@ -64,6 +66,12 @@ def local_classes(frame: Frame, name: str, aliases: Mapping[str, str]) -> tuple[
     """
     texts: list[str] = []
     column = frame.columns.get(name)
+    numbers = frame.columns.get(f"{name}_value")
+    if numbers is None and frame.n:
+        if column is None:
+            return np.full(frame.n, NONE, dtype=np.int64), texts
+        if column.values is not None and column.valid is None and len(column.values) <= _FEW_TEXTS:
+            return _of_few(column.data, column.values, aliases)
     if column is None or column.values is None:
         raw = np.full(frame.n, NONE, dtype=np.int64)
     else:
@@ -71,7 +79,6 @@ def local_classes(frame: Frame, name: str, aliases: Mapping[str, str]) -> tuple[
         raw = column.data.astype(np.int64)
         if column.valid is not None:
             raw[~column.valid] = NONE
-    numbers = frame.columns.get(f"{name}_value")
     if numbers is not None:
         rows = numbers.mask & (raw == NONE)
         values, codes = np.unique(numbers.data[rows], return_inverse=True)
@@ -88,6 +95,21 @@ def local_classes(frame: Frame, name: str, aliases: Mapping[str, str]) -> tuple[
             text = aliases.get(texts[code], texts[code])
             lookup[code] = index.setdefault(text, len(index))
     return lookup[raw], list(index)
+
+
+def _of_few(
+    codes: NDArray[Any], values: Sequence[str], aliases: Mapping[str, str]
+) -> tuple[Ints, list[str]]:
+    """As `local_classes`, of rows that all have one of a few texts."""
+    found = [codes == code for code in range(len(values))]
+    firsts = [int(rows.argmax()) for rows in found]
+    index: dict[str, int] = {}
+    lookup = np.full(len(values), NONE, dtype=np.int64)
+    for first, code in sorted(zip(firsts, range(len(values)), strict=True)):
+        if found[code][first]:
+            text = aliases.get(values[code], values[code])
+            lookup[code] = index.setdefault(text, len(index))
+    return lookup[codes], list(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +193,12 @@ class ClassTable:
             if key is not None:
                 self.predicted[text] = None
 
-    def of_predictions(self, frame: Frame) -> Ints:
-        """The class code of each prediction row; new classes join, up to the cap."""
-        local, texts = local_classes(frame, "prediction", self.aliases)
+    def of_predictions(self, frame: Frame, known: tuple[Ints, list[str]] | None = None) -> Ints:
+        """The class code of each prediction row; new classes join, up to the cap.
+
+        `known`: their `local_classes`, where somebody has them.
+        """
+        local, texts = known or local_classes(frame, "prediction", self.aliases)
         codes = [self._predicted(text, frame, local, i) for i, text in enumerate(texts)]
         return _spread(local, codes)
 
@@ -190,6 +215,9 @@ class ClassTable:
         unknown = np.zeros(frame.n, bool)
         codes = []
         for i, text in enumerate(texts):
+            if self.predicted.get(text, ()) is None:  # before this step
+                codes.append(self._code(text))
+                continue
             early = self._before_predicted(text, frame, local == i)
             unknown |= early
             codes.append(self._labelled(text) if early.any() else self._code(text))
@@ -202,8 +230,7 @@ class ClassTable:
         if text not in self.predicted:
             return rows
         key = self.predicted[text]
-        if key is None:
-            return np.zeros(frame.n, bool)
+        assert key is not None  # else nobody asks
         early = [row for row in np.flatnonzero(rows).tolist() if row_key(frame, row) < key]
         return np.isin(np.arange(frame.n), early)
 

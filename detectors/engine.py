@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,12 +18,10 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
-from detectors import outcome_rows
+from detectors import outcome_rows, prediction_rows
 from detectors import state as states
-from detectors.api import Floats
 from detectors.baseline import Baseline
-from detectors.classes import NONE, ClassTable, Decision, Key, aliases_of, decide, row_key
-from detectors.classes import local_classes as classes_of
+from detectors.classes import ClassTable, Decision, Key, aliases_of, decide, row_key
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.errors.concept import Concept
 from detectors.features import Features
@@ -34,28 +31,23 @@ from detectors.guess import Guess
 from detectors.labels.aged_errors import AgedErrors
 from detectors.labels.label_bank import LabelBank
 from detectors.labels.label_times import LabelTimes
-from detectors.measures.percentiles import buckets_of
 from detectors.order_key import order
 from detectors.plan import LABEL, RESIDUAL
 from detectors.policy import PolicyState
-from detectors.reference.profile import Codes, ReferenceProfile
+from detectors.reference.profile import ReferenceProfile
 from detectors.reference_builder import profile_of
-from detectors.served import ATTRIBUTION_COLUMN, LATENCY_COLUMN, SCORE
-from detectors.signals import PREFIXES, Observed, Roster, observe, present, score
+from detectors.signals import Roster, observe
 from detectors.spec import MonitorSpec
 from detectors.state import Learning, MonitorState
 from detectors.thresholds import Known, Thresholds
 from detectors.volume.finding import findings as volume_findings
 from detectors.windows.expectation import Expectation
-from detectors.windows.scoring import main_scores
 from detectors.windows.summary import summarise
-from detectors.windows.window import PredictionRows, Window
+from detectors.windows.window import Window
 from detectors.windows.windows import Detection, Windows
 from driftline.subject import Subject
 
 _NO_ARRIVALS: NDArray[np.int64] = np.empty(0, np.int64)
-_REFERENCE = ("ts", "prediction", "prediction_value", "score", LATENCY_COLUMN)
-"""Columns that every reference is made of, where they are; and those by feature or by class."""
 
 
 def new(subject: Subject, spec: MonitorSpec, reference: ReferenceProfile | None) -> MonitorState:
@@ -164,7 +156,7 @@ def _apply(
     rows = None
     state.label_times.begin()
     if predictions is not None and predictions.n:
-        rows = _predictions(state, predictions, findings, detections)
+        rows = prediction_rows.take(state, predictions, findings, detections)
     if outcomes is not None and not outcomes.n:
         outcomes = None
     if outcomes is not None:
@@ -236,32 +228,6 @@ def _publish(state: MonitorState, window: Window, at: int) -> None:
     state.summaries.append(replace_fields(summary, reasons=summary.reasons | unknown))
 
 
-def _predictions(
-    state: MonitorState, frame: Frame, findings: list[Finding], detections: list[Detection]
-) -> PredictionRows | None:
-    """Takes prediction rows; returns those that windows still have to take."""
-    if state.profile is None:
-        state.guess.meet(frame, state.spec)
-    late = state.windows.late(frame.ints("ts"), frame.ints("arrival"))
-    state.count("predictions", frame.n)
-    state.count("late_predictions", int(np.count_nonzero(late)))
-    rows = frame.take(~late) if late.any() else frame
-    if rows.n:
-        state.label_times.predicted(rows)
-    if not rows.n:
-        if state.profile is None:
-            _decide_early(state)
-        return None
-    if state.profile is None:
-        assert state.learning is not None
-        return _learn(state, state.learning, rows)
-    watched = _watch(state, rows, findings, detections)
-    if state.expectation is None or watched.classes is None:
-        return watched
-    cells = _cells(state, state.expectation, rows, watched.classes)
-    return replace(watched, cells=cells, grid=len(state.expectation.grid))
-
-
 def _expect(state: MonitorState, profile: ReferenceProfile) -> None:
     """There is a reference: settles what scores are of, and what they make expect."""
     assert state.decision is not None
@@ -271,70 +237,6 @@ def _expect(state: MonitorState, profile: ReferenceProfile) -> None:
         state.guess.positive = state.decision.positive if binary else None
     if state.expectation is None:
         state.expectation = Expectation.of(profile)
-
-
-def _cells(
-    state: MonitorState, expectation: Expectation, rows: Frame, classes: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The cell of each prediction, which the latest ones remember."""
-    positive, table = state.guess.positive, state.table
-    scores = main_scores(rows, positive, table.aliases, classes, table)
-    said = np.ones(rows.n, bool)
-    if positive is not None:
-        said = (classes != NONE) & (classes == table.index.get(positive, NONE))
-    cells = expectation.grid.codes(scores, said)
-    expectation.recent.extend({"cell": cells})
-    return cells
-
-
-def _decide_early(state: MonitorState) -> None:
-    """Follows what the rows made certain."""
-    guess = state.guess
-    if guess.family is not None and state.settled is None:
-        if state.decision is None:
-            state.decided = guess.decided
-        state.decision = guess.decision(state.spec)
-
-
-def _classes_in_warmup(state: MonitorState, learning: Learning, rows: Frame) -> NDArray[np.int64]:
-    """Class codes of warm-up rows, NONE while it is not certain that they are classes."""
-    open_ = 0
-    if state.decision is None:
-        if state.guess.decided:
-            open_ = bisect_left(range(rows.n), state.guess.decided, key=partial(row_key, rows))
-        earlier = [*learning.rows, rows.span(0, open_)]
-        for part in earlier:
-            if part.n:
-                state.table.know(classes_of(part, "prediction", state.table.aliases)[1])
-    codes = np.full(rows.n, NONE, dtype=np.int64)
-    if open_ < rows.n:
-        codes[open_:] = state.table.of_predictions(rows.span(open_, rows.n))
-    return codes
-
-
-def _learn(state: MonitorState, learning: Learning, rows: Frame) -> PredictionRows:
-    """Keeps warm-up rows: what the reference is built of, and nothing else."""
-    state.roster.meet(rows)
-    learning.attributions.meet(rows)
-    classes = None
-    if state.guess.family == "classes":
-        classes = _classes_in_warmup(state, learning, rows)
-    _decide_early(state)
-    learning.last = row_key(rows, rows.n - 1)
-    kept = {name: column for name, column in rows.columns.items() if _is_reference(state, name)}
-    learning.rows.append(replace(rows, columns=kept))
-    nothing: Codes = np.empty((0, rows.n), dtype=np.uint8)
-    seen = Observed(present(rows, state.roster), nothing, nothing.astype(np.int64))
-    ts, arrival = rows.ints("ts"), rows.ints("arrival")
-    return PredictionRows(ts, arrival, classes, seen, latency=buckets_of(rows))
-
-
-def _is_reference(state: MonitorState, name: str) -> bool:
-    if name[:2] in PREFIXES:
-        return name[2:] in state.roster.index
-    if name[:2] == ATTRIBUTION_COLUMN:
-        return state.learning is not None and name[2:] in state.learning.attributions.index
-    return name in _REFERENCE or name[:2] == "s:"
 
 
 def _complete(state: MonitorState, learning: Learning, key: Key) -> None:
@@ -364,28 +266,3 @@ def _compare_with(state: MonitorState, profile: ReferenceProfile, decision: Deci
     if profile.score is not None:
         scale = max(profile.score.sd, 0.1)
         state.score = PageHinkley(center=profile.score.mean, scale=scale)
-
-
-def _watch(
-    state: MonitorState, rows: Frame, findings: list[Finding], detections: list[Detection]
-) -> PredictionRows:
-    """Compares rows with the reference."""
-    assert state.features is not None
-    assert state.decision is not None
-    state.roster.meet(rows)
-    state.counters["new_features"] = len(state.roster.new)
-    state.counters["features_over_cap"] = state.roster.over_cap
-    observed = observe(rows, state.features.measures)
-    said = (state.decision, state.table.aliases)
-    findings += state.features.step(rows, observed, said, detections)
-    ts, arrival = rows.ints("ts"), rows.ints("arrival")
-    if state.score is not None:
-        scores: Floats = score(rows, state.decision.positive, state.table.aliases)
-        for change in state.score.update(scores):
-            at = change.index
-            found = Detection(int(arrival[at]), int(ts[at]), SCORE, state.score.name)
-            detections.append(found)
-    classes = None
-    if state.decision.task != "regression":
-        classes = state.table.of_predictions(rows)
-    return PredictionRows(ts, arrival, classes, observed, latency=buckets_of(rows))

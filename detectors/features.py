@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.banked.rows import BankedRows
-from detectors.classes import Decision
 from detectors.configured.rows import ConfiguredRows
 from detectors.feed import RankFeed
 from detectors.findings import Finding
@@ -25,6 +24,7 @@ from detectors.reference.profile import (
     UnsupportedProfile,
 )
 from detectors.ring import Ring
+from detectors.served import Said
 from detectors.signals import Measure, Measures, Observed
 from detectors.spec import MonitorSpec
 from detectors.watch import Watch
@@ -32,7 +32,6 @@ from detectors.windows.windows import Detection
 from driftline.alerts import DetectorRef
 
 Ints: TypeAlias = NDArray[np.int64]
-Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -51,6 +50,15 @@ class FeatureWatch:
         adwin = self.feed.adwin
         detector = DetectorRef(adwin.name, {**adwin.params, "mean_of": self.feed.size})
         return About(self.name, feature_signal(self.name), "feature_drift", detector)
+
+    def fired(self, codes: Codes, *, whole: bool) -> list[int]:
+        """The rows at which ADWIN fired; `whole`: all of them have a rank."""
+        measure = self.measure
+        if whole:
+            return self.feed.of_codes(codes, measure.ticks, measure.ranks)
+        rows = (codes < CHANGED).nonzero()[0]
+        fired = self.feed.of_codes(codes.take(rows), measure.ticks, measure.ranks)
+        return [int(rows[index]) for index in fired]
 
 
 class Features:
@@ -87,22 +95,23 @@ class Features:
         self,
         frame: Frame,
         observed: Observed,
-        said: tuple[Decision, Mapping[str, str]],
+        said: Said,
         detections: list[Detection],
     ) -> Iterator[Finding]:
         """Takes prediction rows in key order; adds to `detections`, and yields what was found.
 
-        `said`: what predictions are, and which texts are other names of a class.
+        `said`: what the model said in these rows.
         """
         begin = self.ring.total
-        codes = np.concatenate([observed.codes, self.banked.outputs.codes(frame, *said)])
+        codes = np.concatenate([observed.codes, self.banked.outputs.codes(said)])
         history = self.ring.extend({"codes": codes, "ts": frame.ints("ts")})
         yield from self.banked.step(frame, history, begin, detections)
         arrival, ts = frame.ints("arrival"), frame.ints("ts")
-        ranked: Mask = observed.codes < CHANGED
-        whole = np.logical_and.reduce(ranked, axis=1)
+        whole = (observed.codes.max(axis=1, initial=0) < CHANGED).tolist()
         for at, feature in self.in_name_order:
-            fired = _fired(feature, observed.codes[at], None if whole[at] else ranked[at])
+            fired = feature.fired(observed.codes[at], whole=whole[at])
+            if not fired and feature.watch.idle:
+                continue
             for row in fired:
                 signal = feature_signal(feature.name)
                 detections.append(Detection(int(arrival[row]), int(ts[row]), signal, "adwin"))
@@ -164,18 +173,8 @@ def _feature_watch(at: int, name: str, profile: FeatureProfile, measure: Measure
     return FeatureWatch(name, measure, RankFeed(profile.phi), Watch(), ranking)
 
 
-def _fired(feature: FeatureWatch, codes: Codes, ranked: Mask | None) -> list[int]:
-    """The rows at which ADWIN fired; `ranked`: those with a rank, None where all have one."""
-    measure = feature.measure
-    if ranked is None:
-        return feature.feed.of_codes(codes, measure.ticks, measure.ranks)
-    rows = np.flatnonzero(ranked)
-    fired = feature.feed.of_codes(codes[rows], measure.ticks, measure.ranks)
-    return [int(rows[index]) for index in fired]
-
-
 def _ticks(observed: Observed, at: int) -> Ints:
     """The ranks of one feature's rows that have one."""
-    valid = observed.codes[at] < CHANGED
-    ticks: Ints = observed.ticks[at]
-    return ticks if valid.all() else ticks[valid]
+    codes = observed.codes[at]
+    ticks: Ints = observed.ticks_of[at][codes[codes < CHANGED]]
+    return ticks

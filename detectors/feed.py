@@ -48,7 +48,7 @@ class RankFeed:
     def of_codes(self, codes: Codes, ticks: Ints, ranks: NDArray[np.object_]) -> list[int]:
         """As `update`, for codes of values and the tick of each code, `ranks` being `boxed`."""
         if self.size == 1:
-            return [change.index for change in self.adwin.take(ranks[codes].tolist())]
+            return [change.index for change in self.adwin.take(ranks.take(codes).tolist())]
         return self.update(ticks[codes])
 
     def update(self, ticks: Ints) -> list[int]:

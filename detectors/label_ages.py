@@ -110,8 +110,12 @@ class AgeCohorts:
     def _count(self, kind: int, starts: Ints, first: NDArray[np.intp]) -> None:
         k = len(self.ages)
         inside = first < k
-        for start in np.unique(starts[inside]).tolist():
-            counts = np.bincount(first[inside & (starts == start)], minlength=k).tolist()
+        if not inside.all():
+            starts, first = starts[inside], first[inside]
+        alike = len(starts) > 0 and bool((starts == starts[0]).all())
+        for start in starts[:1].tolist() if alike else np.unique(starts).tolist():
+            which = first if alike else first[starts == start]
+            counts = np.bincount(which, minlength=k).tolist()
             cohort = self.open.get(start)
             if cohort is None:
                 cohort = self.open[start] = ([0] * k, [0] * k)

@@ -26,8 +26,11 @@ WAITING_PER_ROW: Final = 8
 
 
 def note(state: MonitorState, frame: Frame) -> None:
-    """Takes note of when the labels came, whether or not they can be scored yet."""
-    counted = _first(frame) & ~_late(state, frame)
+    """Counts outcomes and when their labels came, whether or not they can be scored yet."""
+    late, first = _late(state, frame), _first(frame)
+    state.count("joined", int(np.count_nonzero(first)))
+    state.count("late_outcomes", int(np.count_nonzero(first & late)))
+    counted = first & ~late
     if counted.any():
         state.label_times.labelled(frame if counted.all() else frame.take(counted))
 
@@ -40,11 +43,6 @@ def take(
 ) -> Outcomes | None:
     """Takes outcome rows, or keeps them until the task is decided; returns those for windows."""
     learning = state.learning
-    if frame is not None:
-        late = _late(state, frame)
-        fresh = _first(frame)
-        state.count("joined", int(np.count_nonzero(fresh)))
-        state.count("late_outcomes", int(np.count_nonzero(fresh & late)))
     if learning is not None:
         frame = _wait(state, learning, frame)
         if state.decision is None:

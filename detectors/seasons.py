@@ -23,7 +23,7 @@ from detectors.reference.profile import (
     UnsupportedProfile,
 )
 from detectors.reference.profiling import indicators
-from detectors.served import Outputs, served_profiles
+from detectors.served import Outputs, Said, served_profiles
 from detectors.signals import Measure
 from detectors.texts import TOKENS
 
@@ -53,7 +53,7 @@ def hourly_profiles(
             codes = Measure(name, feature).codes(rows.columns, rows.n)
             found[f"feature:{name}"] = _hourly(feature, codes, hours)
     outputs = Outputs(served_profiles(profile), texts=profile.texts)
-    served = outputs.codes(rows, decision, aliases)[:-1]
+    served = outputs.codes(Said(rows, decision, aliases))[:-1]
     for name, codes in zip(outputs.bins, served, strict=True):
         if name.startswith(TOKENS):
             continue  # its profile is of half the rows

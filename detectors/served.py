@@ -7,6 +7,7 @@ began to listen to something else, which features alone do not show.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -30,6 +31,7 @@ from detectors.reference.profiling import numeric
 from detectors.signals import PREFIXES, score
 from detectors.texts import LENGTH, TOKENS, known_tokens, length_column, token_column
 
+Ints: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
 SCORE: Final = "score"
@@ -95,6 +97,24 @@ def _profile(column: Column | None, rows: int) -> NumericProfile | None:
     return numeric(values, rows - len(values)) if len(values) else None
 
 
+class Said:
+    """What the model said in some rows; each part is looked up once, whoever asks."""
+
+    def __init__(self, rows: Frame, decision: Decision, aliases: Mapping[str, str]) -> None:
+        """Takes prediction rows, what predictions are, and texts that mean another class."""
+        self.rows, self.decision, self.aliases = rows, decision, aliases
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The score signal of each row; see `detectors.signals.score`."""
+        return score(self.rows, self.decision.positive, self.aliases)
+
+    @cached_property
+    def classes(self) -> tuple[Ints, list[str]]:
+        """(index into the texts or -1, texts) of the rows' classes; see `local_classes`."""
+        return local_classes(self.rows, PREDICTION, self.aliases)
+
+
 class Outputs:
     """What the model says, and what came with it, as bin codes."""
 
@@ -131,26 +151,25 @@ class Outputs:
             if key[:2] in PREFIXES and key[2:] not in self._known
         }
 
-    def codes(self, rows: Frame, decision: Decision, aliases: Mapping[str, str]) -> Codes:
+    def codes(self, said: Said) -> Codes:
         """Codes of each signal, in the order of `bins`; shape (k + 1, n).
 
         The last row is `NEW` where a row has a feature that is not known, else 0.
         """
+        rows = said.rows
         codes = np.full((len(self.bins) + 1, rows.n), MISSING, dtype=np.uint8)
         codes[-1] = 0
         for mask in self.unknown(rows).values():
             codes[-1, mask] = NEW
         for at, (name, bins) in enumerate(self.bins.items()):
             if name == SCORE:
-                scores: Floats = score(rows, decision.positive, aliases)
-                known = ~np.isnan(scores)
-                codes[at, known] = bins.of_numbers(scores[known])
+                _whole_or_known(codes[at], bins, said.scores)
             elif isinstance(bins.profile, NumericProfile):
                 _numbers(codes[at], bins, self._column(rows, name))
             else:
-                classes, texts = local_classes(rows, PREDICTION, aliases)
-                known = classes != NONE
-                codes[at, known] = bins.of_texts(texts, classes[known])
+                classes, texts = said.classes
+                codes[at] = bins.of_texts(texts, classes)
+                codes[at, classes == NONE] = MISSING
         return codes
 
     def _column(self, rows: Frame, name: str) -> Column | None:
@@ -160,6 +179,12 @@ class Outputs:
         if name.startswith(LENGTH):
             return length_column(rows, name.removeprefix(LENGTH))
         return rows.columns.get(self._columns[name])
+
+
+def _whole_or_known(codes: Codes, bins: Bins, values: Floats) -> None:
+    """Writes the codes of numbers, NaN where absent."""
+    codes[:] = bins.of_numbers(values)
+    codes[np.isnan(values)] = MISSING
 
 
 def _numbers(codes: Codes, bins: Bins, column: Column | None) -> None:

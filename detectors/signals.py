@@ -40,12 +40,19 @@ class Observed:
     Attributes:
         present: features by name order of the roster, rows: a value of any type; shape (F, n).
         codes: bin codes, `MISSING` or `CHANGED`; shape (F, n).
-        ticks: reference ranks in 1/TICKS, 0 where there is none; shape (F, n).
+        ticks_of: reference rank of each code in 1/TICKS, 0 where there is none; shape (F, 256).
     """
 
     present: NDArray[np.bool_]
     codes: Codes
-    ticks: Ints
+    ticks_of: Ints
+
+    def by_code(self, which: slice | Ints) -> Ints:
+        """Some rows by feature and code, shape (F, 256)."""
+        codes = self.codes[:, which]
+        features = len(codes)
+        at = codes + np.arange(0, features * 256, 256)[:, None]
+        return np.bincount(at.ravel(), minlength=features * 256).reshape(features, 256)
 
 
 @dataclass(slots=True)
@@ -204,12 +211,10 @@ class Measures:
         numeric = [at for at, found in enumerate(bounds) if found is not None]
         self._place = {at: place for place, at in enumerate(numeric)}
         self._bins = NumberBins([found for found in bounds if found is not None])
-        self._ticks = np.array([measure.ticks for measure in self.each], np.int64).ravel()
-        self._offset = np.arange(0, len(self._ticks), 256)[:, None]
-
-    def ticks(self, codes: Codes) -> Ints:
-        """The reference rank of each code, shape (F, n)."""
-        return np.take(self._ticks, codes + self._offset)
+        self._others = {key for measure in self.each for key in measure.others}
+        self.ticks_of = np.zeros((len(self.each), 256), np.int64)
+        for at, measure in enumerate(self.each):
+            self.ticks_of[at] = measure.ticks
 
     def __getitem__(self, at: int) -> Measure:
         return self.each[at]
@@ -217,22 +222,31 @@ class Measures:
     def codes(self, frame: Frame) -> Codes:
         """The code of each row and feature, shape (F, n)."""
         codes = np.empty((len(self.each), frame.n), dtype=np.uint8)
-        whole, data = [], []
+        columns = frame.columns
+        of_one_type = self._others.isdisjoint(columns)
+        numbers, data = [], []
+        gaps = []
         for at, measure in enumerate(self.each):
-            column = frame.columns.get(measure.key)
-            if column is not None and column.valid is None and at in self._place:
-                whole.append(at)
-                data.append(column.data)
-            else:
-                codes[at] = measure.codes(frame.columns, frame.n)
-        self._bins.fill(codes, whole, [self._place[at] for at in whole], data)
+            column = columns.get(measure.key)
+            if column is None or at not in self._place or not of_one_type:
+                codes[at] = measure.codes(columns, frame.n)
+                continue
+            numbers.append(at)
+            data.append(column.data)
+            if column.valid is not None:
+                gaps.append((at, column.valid))
+        self._bins.fill(codes, numbers, [self._place[at] for at in numbers], data)
+        if gaps:
+            rows, valid = zip(*gaps, strict=True)
+            absent = np.stack(valid).view(np.uint8) - np.uint8(1)  # 0 where valid, else 255
+            codes[list(rows)] |= absent  # any code becomes MISSING
         return codes
 
 
 def observe(frame: Frame, measures: Measures) -> Observed:
     """The features of prediction rows; `measures` in the order of the roster."""
     codes = measures.codes(frame)
-    return Observed(codes != MISSING, codes, measures.ticks(codes))
+    return Observed(codes != MISSING, codes, measures.ticks_of)
 
 
 def score(frame: Frame, positive: str | None, aliases: Mapping[str, str]) -> Floats:
@@ -245,7 +259,8 @@ def score(frame: Frame, positive: str | None, aliases: Mapping[str, str]) -> Flo
         if positive is None:
             scores = np.fmax(scores, np.where(of_class.mask, of_class.data, np.nan))
         elif aliases.get(name, name) == positive:
-            scores = np.where(of_class.mask, of_class.data, scores)
+            known = of_class.valid
+            scores = of_class.data if known is None else np.where(known, of_class.data, scores)
     if column is not None:
         scores = np.where(column.mask, column.data, scores)
     return scores

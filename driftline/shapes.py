@@ -2,20 +2,21 @@
 
 Nearly all events of a model name the same features with the same types. A `Shape` is a msgspec
 type made for them, which reads features into fields and not into a dictionary: twice as fast, and
-columns fall out of it. It takes only what is beyond doubt; all else is `driftline.codec`'s, which
-knows every form that an event may have. Both must agree (a property test holds them together).
+columns fall out of it. The model is the tag of its type, so one decoder reads the events of all
+models. It takes only what is beyond doubt; all else is `driftline.codec`'s, which knows every form
+that an event may have. Both must agree (a property test holds them together).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, Union
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, defstruct
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
-from driftline.rules import MAX_FEATURES, MAX_MESSAGE_BYTES
+from driftline.rules import MAX_FEATURES, MAX_MESSAGE_BYTES, is_name
 from driftline.wire import Feature, Id, Ms, Row, Score, Text, Value, message_decoder
 
 MAX_SHAPES: Final = 1_000
@@ -53,16 +54,23 @@ class LabelRow(Struct, gc=False, forbid_unknown_fields=True):
 label_decoder = msgspec.json.Decoder(LabelRow)
 
 
+class _Nobody(Struct, tag_field="model", tag=""):
+    """No event is this one. With it the decoder's type is a union, so that events need a model."""
+
+    prediction_id: Annotated[int, Meta(ge=1, le=0)]
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The single predictions of one model. `decode` raises one of `DOUBTS` for any other event.
+    """The single predictions of one model.
 
-    What it gives has the fields of `wire.Row` but for `label`, `source` and `invalid`; `features`,
-    `scores` and `segments` are structs whose fields, in order, are the names here (or None;
-    `scores` perhaps a float). A field that the event lacks is `UNSET`.
+    Its events have the fields of `wire.Row` but for `model`, `label`, `source` and `invalid`;
+    `features`, `scores` and `segments` are structs whose fields, in order, are the names here (or
+    None; `scores` perhaps a float). A field that the event lacks is `UNSET`.
     """
 
-    decode: Callable[[bytes], Any]
+    model: str
+    type: type[Struct]
     features: Mapping[str, frozenset[type]]
     """Feature -> the types it was seen to have: float, str, bool; none: always null."""
     scores: tuple[str, ...] = ()
@@ -73,34 +81,50 @@ class Shapes:
     """Shapes by model, learnt from the first event and from each that does not fit."""
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, Shape | None] = {}
-        self._lessons: dict[bytes, int] = {}
+        self._shapes: dict[str, Shape | None] = {}
+        self._lessons: dict[str, int] = {}
+        self._renew()
 
-    def get(self, hint: bytes) -> Shape | None:
-        """The shape of events with this `hint`; None: not learnt yet, or there is none."""
-        return self._shapes.get(hint)
+    def _renew(self) -> None:
+        known = [shape for shape in self._shapes.values() if shape is not None]
+        self.by_type: dict[type[Struct], Shape] = {shape.type: shape for shape in known}
+        """The shapes by the type of their events."""
+        types = (_Nobody, *self.by_type)
+        decoder = msgspec.json.Decoder(Union[types])  # noqa: UP007  # types known only now
+        self.decode: Callable[[bytes], Any] = decoder.decode
+        """An event of one of the shapes; raises one of `DOUBTS` for any other. Ask anew after
+        `learn`."""
 
-    def learn(self, hint: bytes, value: bytes) -> None:
-        """An event that the codec reads without doubt, but the hint's shape does not."""
-        lessons = self._lessons.get(hint, 0)
+    def learn(self, model: str, value: bytes) -> bool:
+        """An event of this model that `decode` refuses; whether another shape came of it."""
+        lessons = self._lessons.get(model, 0)
         if lessons >= MAX_LESSONS or len(value) > MAX_MESSAGE_BYTES:
-            self._shapes[hint] = None
-            return
+            return self._set(model, None)
         if lessons == 0 and len(self._lessons) >= MAX_SHAPES:
             self._shapes.clear()
             self._lessons.clear()
         try:
             event = message_decoder.decode(value)
         except DOUBTS:
-            return  # poison says nothing about the model's events
-        known = self._shapes.get(hint)
-        grown = _grown(known, event)
-        if grown is None or grown is not known:
-            self._lessons[hint] = lessons + 1
-            self._shapes[hint] = grown
+            return False  # poison says nothing about the model's events
+        if event.model != model or not is_name(model):
+            return False
+        known = self._shapes.get(model)
+        grown = _grown(model, known, event)
+        if grown is not None and grown is known:
+            return False  # it is odd in another way
+        self._lessons[model] = lessons + 1
+        return self._set(model, grown)
+
+    def _set(self, model: str, shape: Shape | None) -> bool:
+        before = self._shapes.get(model)
+        self._shapes[model] = shape
+        if shape is not before:
+            self._renew()
+        return shape is not before
 
 
-def _grown(shape: Shape | None, event: Row) -> Shape | None:
+def _grown(model: str, shape: Shape | None, event: Row) -> Shape | None:
     """The shape with the event's names and types, too; None: there is none worth having."""
     given = event.features or {}
     features = dict(shape.features) if shape is not None else {}
@@ -118,16 +142,19 @@ def _grown(shape: Shape | None, event: Row) -> Shape | None:
         shape.scores,
         shape.segments,
     ):
-        return shape  # it is odd in another way
+        return shape
     try:
-        decoder = msgspec.json.Decoder(_type(features, scores, segments))
+        made = _type(model, features, scores, segments)
     except ValueError:  # a name that no field can have, such as one with a quote
         return None
-    return Shape(decoder.decode, features, scores, segments)
+    return Shape(model, made, features, scores, segments)
 
 
 def _type(
-    features: Mapping[str, frozenset[type]], scores: Iterable[str], segments: Iterable[str]
+    model: str,
+    features: Mapping[str, frozenset[type]],
+    scores: Iterable[str],
+    segments: Iterable[str],
 ) -> type[Struct]:
     """The struct of whole events."""
     scored, parted = list(scores), list(segments)
@@ -141,7 +168,6 @@ def _type(
     feature_type = _part("Features", list(features), kinds) | None
     fields: list[Any] = [
         ("prediction_id", Id),
-        ("model", str),
         ("version", str),
         ("ts", Ms | str | None, None),
         ("features", feature_type, None),
@@ -153,7 +179,8 @@ def _type(
         ("trace_id", str | None, None),
         ("arrival", Ms | None, None),
     ]
-    return defstruct("Event", fields, kw_only=True, gc=False, forbid_unknown_fields=True)
+    options: dict[str, Any] = {"kw_only": True, "gc": False, "forbid_unknown_fields": True}
+    return defstruct("Event", fields, tag_field="model", tag=model, **options)
 
 
 def _part(name: str, names: list[str], types: list[Any]) -> Any:

@@ -101,6 +101,13 @@ class _FaustWorker(faust.Worker):
         super()._schedule_shutdown(signal)
 
 
+class App(faust.App):
+    """Makes no folders: there is no Faust table, and nothing is left where a worker was started."""
+
+    def _create_directories(self) -> None:
+        """Faust would make `<group>-data` with folders for its tables in the current directory."""
+
+
 def _end_anyway() -> None:
     log.critical("could not stop within %.0f s: ending at once", STOP_LIMIT_S)
     os._exit(1)
@@ -397,7 +404,7 @@ def bootstrap_servers(settings: WorkerSettings) -> list[str]:
 
 def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
     transport.register()
-    app = faust.App(
+    app = App(
         settings.group,
         broker=[f"{transport.ALIAS}://{server}" for server in bootstrap_servers(settings)],
         store="memory://",  # no Faust table anywhere: state lives in our own checkpoints

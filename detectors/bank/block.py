@@ -99,7 +99,8 @@ class Block:
         j, ticks, u, k = counts.shape
         table = self._table if present is None else self._table[:, present]
         flat = counts.reshape(j, ticks, u * k).astype(np.float64)
-        increments: Floats = flat @ table.reshape(j, u * k, -1)
+        increments = np.empty((ticks, j, table.shape[-1]))
+        np.matmul(flat, table.reshape(j, u * k, -1), out=increments.transpose(1, 0, 2))
         before = start // self.size
         ends = [*range(REFRESH - before % REFRESH, ticks + 1, REFRESH)]  # of groups of ticks
         if ends:
@@ -107,7 +108,7 @@ class Block:
             bets = bets if present is None else bets[:, :, present]
             for bet, first, last in zip(bets, ends, [*ends[1:], ticks], strict=True):
                 some = flat[:, first:last]  # the sums are exact, in whichever order
-                increments[:, first:last, 0] = (some @ bet.reshape(j, u * k, 1))[..., 0]
+                increments[first:last, :, 0] = (some @ bet.reshape(j, u * k, 1))[..., 0].T
         last = ends[-1] if ends else 0
         self._group += counts[:, last:].sum(axis=(1, 2)).astype(np.uint16)
         self._group_hours += self._hours(hours, last * self.size, ticks * self.size)
@@ -142,9 +143,10 @@ class Block:
         Returns: its evidence after each group, shape (groups, J, H, K).
         """
         rows = REFRESH * self.size
-        seen = np.add.reduceat(counts.sum(axis=2), [0, *ends[:-1]], axis=1)[:, : len(ends)]
+        of_tick = counts[:, :, 0] if counts.shape[2] == 1 else counts.sum(axis=2)
+        seen = np.add.reduceat(of_tick, [0, *ends[:-1]], axis=1)
         if ends[-1] < counts.shape[1]:
-            seen[:, -1] = counts[:, ([0, *ends])[-2] : ends[-1]].sum(axis=(1, 2))
+            seen[:, -1] = of_tick[:, ([0, *ends])[-2] : ends[-1]].sum(axis=1)
         seen[:, 0] += self._group
         recent = np.empty((len(ends), *self._recent.shape), np.float32)
         expected = np.empty((len(ends), *self._expected.shape), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Ints32: TypeAlias = NDArray[np.int32]
 Indices: TypeAlias = NDArray[np.intp]
 
 _WIDE: Final = 255
+_NUMBERS: Final = np.arange(1, _WIDE + 1, dtype=np.uint8)
 _NOBODY: Final[Indices] = np.zeros(0, np.intp)
 
 
@@ -70,32 +71,36 @@ class Evidence:
         needs to look, and what holds of each tick is settled for all of them at once.
 
         Args:
-            increments: evidence of the ticks after number `before`, shape (J, ticks, A).
+            increments: evidence of the ticks after number `before`, shape (ticks, J, A).
             before: number of the last tick taken.
             capped: signals with an open episode: held down at each tick, they tell nothing.
 
         Returns: how many ticks were taken.
         """
-        path = np.empty((increments.shape[1], *self.logs.shape))
+        shape = self.logs.shape
+        flat = increments.reshape(len(increments), -1)  # rows as long as they get
+        path = np.empty(flat.shape)
         ceiling = None
         if len(capped):
-            ceiling = np.full(self.logs.shape, inf)
-            ceiling[capped] = self._ceiling[capped]
-        logs = self.logs
-        for at in range(len(path)):
-            now: Floats = path[at]
-            np.maximum(logs, 0.0, out=now)
-            np.add(now, increments[:, at], out=now)
+            high = np.full(shape, inf)
+            high[capped] = self._ceiling[capped]
+            ceiling = high.ravel()
+        logs: Floats = self.logs.ravel()
+        nothing = np.zeros_like(logs)  # to make an array of a number takes longer than the work
+        for now, more in zip(path, flat, strict=True):
+            np.maximum(logs, nothing, out=now)
+            np.add(now, more, now)
             if ceiling is not None:
                 np.minimum(now, ceiling, out=now)
             logs = now
         taken = self._quiet_ticks(path, capped)
         if taken:
-            self.logs = path[taken - 1].copy()
-            stood = np.less_equal(path[:taken], 0.0).view(np.uint8)
-            numbers: NDArray[Any] = np.arange(1, taken + 1)
-            numbers = numbers.astype(np.uint8 if taken <= _WIDE else np.int32)
-            last = (stood * numbers[:, None, None]).max(axis=0)
+            self.logs = path[taken - 1].reshape(shape).copy()
+            stood = (path[:taken] <= 0.0).view(np.uint8)
+            numbers = (
+                _NUMBERS[:taken] if taken <= _WIDE else np.arange(1, taken + 1, dtype=np.int32)
+            )
+            last = (stood * numbers[:, None]).max(axis=0).reshape(shape)
             np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
         return taken
 
@@ -103,11 +108,11 @@ class Evidence:
         """Ticks before the first at which a signal that is not capped may be over."""
         if path.max(initial=-inf) <= self._lowest:
             return len(path)
-        hot = path.max(axis=0).max(axis=1) > self.log_c
+        hot = path.max(axis=0).reshape(self.logs.shape).max(axis=1) > self.log_c
         hot[capped] = False
         if not hot.any():
             return len(path)
-        over = path[:, hot].max(axis=2) > self.log_c[hot]
+        over = path.reshape(len(path), *self.logs.shape)[:, hot].max(axis=2) > self.log_c[hot]
         return int(np.argmax(over.any(axis=1)))
 
     def mixture(self, rows: Indices | slice = slice(None)) -> Floats:

@@ -114,19 +114,19 @@ class Life:
 
         Args:
             evidence: of the signals.
-            increments: evidence of the ticks after number `before`, shape (J, ticks, A).
+            increments: evidence of the ticks after number `before`, shape (ticks, J, A).
             before: number of the last tick taken.
             judge: of the signals.
             seen: called with the first and after last of ticks, by position, before any later one
                 is judged.
         """
         turns: list[Turn] = []
-        done, ticks = 0, increments.shape[1]
+        done, ticks = 0, len(increments)
         span = ticks
         while done < ticks:
             stop = min(done + span, ticks, self._next_due - 1 - before)
             if stop > done:
-                taken = evidence.glide(increments[:, done:stop], before + done, self._open_rows)
+                taken = evidence.glide(increments[done:stop], before + done, self._open_rows)
                 if seen is not None:
                     seen(done, done + taken)
                 done += taken
@@ -137,7 +137,7 @@ class Life:
             for at in range(done, min(done + _WALK, ticks)):
                 if seen is not None:
                     seen(at, at + 1)
-                over = evidence.advance(increments[:, at], before + at + 1)
+                over = evidence.advance(increments[at], before + at + 1)
                 if len(over) or self.any_open:
                     turns += self.follow(evidence, over, before + at + 1, judge)
             done = min(done + _WALK, ticks)

@@ -110,12 +110,12 @@ class Rates:
 
     def _take(self, hits: NDArray[np.int64], done: int) -> list[Turn]:
         """Takes the ticks behind number `done`, shape (J, ticks)."""
-        increments = hits[:, :, None] * self._more[:, None]
-        increments += self._none[:, None]
+        increments = hits.T.repeat(self._ALTERNATIVES, axis=1) * self._more.ravel()
+        increments += self._none.ravel()
         columns = np.arange(done + 1, done + hits.shape[1] + 1) % self._hits.shape[1]
         return self.life.run(
             self.evidence,
-            increments,
+            increments.reshape(-1, *self._more.shape),
             done,
             self._judge,
             lambda first, last: self._remember(columns[first:last], hits[:, first:last]),

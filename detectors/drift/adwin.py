@@ -53,7 +53,7 @@ class Adwin:
         """As `update`, for values known to be finite."""
         changes: list[Change] = []
         rest = iter(values)
-        while True in map(self._core.update, rest):  # stops right behind the value that fired
+        while any(map(self._core.update, rest)):  # stops right behind the value that fired
             at = len(values) - length_hint(rest) - 1
             changes.append(Change(at, int(self._core.get_width())))
             self._core = _core(self.delta)

@@ -71,7 +71,7 @@ class PageHinkley:
         usable = finite(values)
         positions = None if usable.all() else usable.nonzero()[0].tolist()
         kept = values if positions is None else values[usable]
-        scaled = np.clip((kept - self.center) / self.scale, -_CLIP_SD, _CLIP_SD)
+        scaled = np.minimum(np.maximum((kept - self.center) / self.scale, -_CLIP_SD), _CLIP_SD)
         rest = iter(scaled.tolist())
         changes = []
         while length_hint(rest):

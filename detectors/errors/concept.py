@@ -17,7 +17,7 @@ from detectors.configured.errors import ConfiguredErrors
 from detectors.drift.page_hinkley import PageHinkley
 from detectors.error_signal import HELD, SIGNAL, ErrorSignal, Place, finding
 from detectors.errors.error_bank import ErrorBank, tell
-from detectors.feed import RankFeed, to_ticks
+from detectors.feed import TICKS, RankFeed, to_ticks
 from detectors.findings import Finding
 from detectors.plan import RESIDUAL, Plan
 from detectors.reference.profile import Bins, ErrorReference
@@ -93,7 +93,7 @@ class _Detectors:
     def ticks(self, errors: Floats) -> Ints:
         """Errors as ADWIN takes them: 0/1 as they are, absolute residuals by reference rank."""
         if self.bins is None:
-            return to_ticks(errors)
+            return (errors * TICKS).astype(np.int64)
         return to_ticks(self.bins.ranks[self.bins.of_numbers(errors)])
 
 

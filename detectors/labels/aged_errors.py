@@ -80,7 +80,8 @@ class AgedErrors:
         ts, arrival, error = rows
         band_of = np.searchsorted(AGES, arrival - ts, "right")
         found: list[tuple[int, int, Turn]] = []
-        for at, band in enumerate(self.bands):
+        for at in np.bincount(band_of).nonzero()[0].tolist():
+            band = self.bands[at]
             which = np.flatnonzero((band_of == at) & (arrival >= first + self.limits[at]))
             if len(which):
                 taken = self._learn(band, error[which] > 0, log_c)

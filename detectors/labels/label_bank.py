@@ -78,16 +78,15 @@ class LabelRows:
 def rows_of(frame: Frame, scored: Outcomes, aliases: Mapping[str, str]) -> tuple[LabelRows, Ints]:
     """The label rows of an outcome frame, and their positions in it."""
     kept = scored.first & ~scored.late
-    nothing = np.full(frame.n, np.nan)
     if scored.entries.deviations is not None:
         kept &= ~np.isnan(scored.b)
         at = np.flatnonzero(kept)
         numbers = (scored.b[at], scored.a[at].astype(np.float64))
         return LabelRows(scored.ts[at], scored.arrival[at], None, _NO_CODES, *numbers), at
     codes, texts = local_classes(frame, "label", aliases)
-    at = np.flatnonzero(kept & (codes != NONE))
-    times = scored.ts[at], scored.arrival[at]
-    return LabelRows(*times, texts, codes[at], nothing[at], nothing[at]), at
+    at = (kept & (codes != NONE)).nonzero()[0]
+    nothing = np.full(len(at), np.nan)
+    return LabelRows(scored.ts[at], scored.arrival[at], texts, codes[at], nothing, nothing), at
 
 
 def profiles_of(rows: LabelRows) -> dict[str, BinnedProfile]:

@@ -118,6 +118,8 @@ class LabelTimes:
     def _bands(self, rows: Frame) -> Ints:
         arrival = rows.ints("arrival")
         since = (self.first or 0) + self.horizon_ms
+        if not len(arrival) or arrival[-1] < since:  # they rise
+            return np.zeros(len(BANDS) + 1, np.int64)
         age = (arrival - rows.ints("ts"))[arrival >= since]
         return np.bincount(np.searchsorted(BANDS, age, "right"), minlength=len(BANDS) + 1)
 

@@ -49,8 +49,8 @@ class ExactSums:
             self._add(terms[start : start + _ROWS])
 
     def _add(self, terms: Floats) -> None:
-        rest = np.array(terms, dtype=np.float64)
-        largest = float(np.max(np.abs(rest), initial=0.0))
+        rest = np.array(terms.T, dtype=np.float64, order="C")  # a sum runs along memory
+        largest = float(np.abs(rest).max(initial=0.0))
         if not largest:
             return
         limb = int(np.frexp(largest)[1]) // _LIMB
@@ -58,7 +58,7 @@ class ExactSums:
         while True:
             digits = np.rint(_shifted(rest, -_LIMB * limb))
             rest -= _shifted(digits, _LIMB * limb)  # exact: multiples of rest's last bit
-            of_limb = digits.sum(axis=0).tolist()
+            of_limb = digits.sum(axis=1).tolist()
             sums = [(high << _LIMB) + int(low) for high, low in zip(sums, of_limb, strict=True)]
             if not rest.any():
                 break

@@ -49,11 +49,11 @@ class Reliability:
     def add(self, probability: Floats, hit: NDArray[np.bool_], sign: Ints) -> None:
         """Counts rows (sign 1) or takes them out (sign -1); probabilities in [0, 1]."""
         self._curve = None
-        at = np.searchsorted(_EDGES, probability)
+        at = _EDGES.searchsorted(probability)
         for column, weight in enumerate((sign, sign * hit)):
             counts = np.bincount(at, weights=weight, minlength=BINS)
             self.counts[:, column] += counts.astype(np.int64)
-        units = np.rint(np.ldexp(probability, _UNIT_BITS)).astype(np.int64) * sign
+        units = np.rint(probability * 2.0**_UNIT_BITS).astype(np.int64) * sign
         high, low = units >> _HALF_BITS, units & ((1 << _HALF_BITS) - 1)
         highs = np.bincount(at, weights=high, minlength=BINS).tolist()  # exact: under 2^53
         lows = np.bincount(at, weights=low, minlength=BINS).tolist()

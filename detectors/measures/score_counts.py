@@ -79,16 +79,18 @@ class ScoreCounts:
         self._take(keys, flat.astype(np.int64).reshape(-1, 2))
 
     def _take(self, keys: Ints, counts: Ints) -> None:
-        at = np.searchsorted(self.keys, keys)
-        known = np.zeros(len(keys), bool)
-        inside = at < len(self.keys)
-        known[inside] = self.keys[at[inside]] == keys[inside]
+        if not len(self.keys):
+            self.keys, self.counts = keys, counts
+            self._fit()
+            return
+        at = self.keys.searchsorted(keys)
+        known = self.keys.take(at, mode="clip") == keys
         self.counts[at[known]] += counts[known]
         if known.all():
             return
         new = ~known
         merged = np.concatenate([self.keys, keys[new]])
-        order = np.argsort(merged, kind="stable")  # two rising runs: no more than a merge
+        order = merged.argsort(kind="stable")  # two rising runs: no more than a merge
         self.keys = merged[order]
         self.counts = np.concatenate([self.counts, counts[new]])[order]
         self._fit()
@@ -103,9 +105,10 @@ class ScoreCounts:
 
     def _coarsen(self, level: int) -> None:
         keys = self.keys >> (level - self.level)
-        first = np.flatnonzero(np.diff(keys, prepend=-1))
-        self.keys, self.level = keys[first], level
-        self.counts = np.add.reduceat(self.counts, first, axis=0) if len(first) else self.counts
+        self.level = level
+        if len(keys):
+            first = _runs(keys)
+            self.keys, self.counts = keys[first], np.add.reduceat(self.counts, first, axis=0)
 
     def merge(self, other: ScoreCounts) -> None:
         """Adds the counts of another with the same cap."""
@@ -114,7 +117,7 @@ class ScoreCounts:
         if not len(other.keys):
             return
         keys = other.keys >> (self.level - other.level)
-        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        first = _runs(keys)
         self._take(keys[first], np.add.reduceat(other.counts, first, axis=0))
 
     @property
@@ -159,10 +162,21 @@ def _counted(keys: Ints, positive: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     packed.sort()
     hits = (packed & np.uint64(1)).astype(np.int64)
     found = (packed >> np.uint64(1)).view(np.int64)
-    first = np.flatnonzero(np.diff(found, prepend=-1))
-    n = np.diff(first, append=len(found))
-    hits = np.add.reduceat(hits, first)
-    return found[first], np.stack([n - hits, hits], axis=1)
+    first = _runs(found)
+    counts = np.empty((len(first), 2), np.int64)
+    counts[:, 1] = np.add.reduceat(hits, first)
+    counts[:-1, 0] = first[1:] - first[:-1]
+    counts[-1, 0] = len(found) - first[-1]
+    counts[:, 0] -= counts[:, 1]
+    return found[first], counts
+
+
+def _runs(keys: Ints) -> Ints:
+    """Where each run of equal keys begins, of at least one key."""
+    begins = np.empty(len(keys), bool)
+    begins[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    return begins.nonzero()[0]
 
 
 def _why_undefined(positives: int, others: int) -> str:

@@ -14,6 +14,7 @@ Ints = NDArray[np.int64]
 PAIR_SHIFT: Final = 20
 """A pair is class code of the prediction << 20 | class code of the label."""
 
+_LABEL: Final = (1 << PAIR_SHIFT) - 1
 _FEW = 12  # below this many entries a plain loop beats NumPy
 
 
@@ -27,6 +28,26 @@ class ClassEntries:
     row: Ints
     sign: Ints
     pair: Ints
+    _summed: list[tuple[int, int]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    def summed(self) -> list[tuple[int, int]]:
+        """Each pair and what it adds up to, computed once: a window and the totals take the same.
+
+        Pairs that add up to nothing may be left out.
+        """
+        if self._summed is None:
+            if len(self.pair) < _FEW:
+                self._summed = list(zip(self.pair.tolist(), self.sign.tolist(), strict=True))
+            else:
+                predicted, label = self.pair >> PAIR_SHIFT, self.pair & _LABEL
+                classes = int(label.max()) + 1
+                totals = np.bincount(predicted * classes + label, self.sign)
+                at = totals.nonzero()[0]
+                pairs = at // classes << PAIR_SHIFT | at % classes
+                self._summed = list(zip(pairs.tolist(), map(int, totals[at].tolist()), strict=True))
+        return self._summed
 
     def take(self, which: slice | NDArray[Any]) -> ClassEntries:
         """Some of the entries."""
@@ -42,13 +63,7 @@ class Confusion:
     def add(self, entries: ClassEntries) -> None:
         """Counts the entries."""
         counts = self.counts
-        if len(entries.pair) < _FEW:
-            moves = list(zip(entries.pair.tolist(), entries.sign.tolist(), strict=True))
-        else:
-            pairs, where = np.unique(entries.pair, return_inverse=True)
-            totals = np.bincount(where, weights=entries.sign)
-            moves = list(zip(pairs.tolist(), map(int, totals.tolist()), strict=True))
-        for pair, n in moves:
+        for pair, n in entries.summed():
             counts[pair] = counts.get(pair, 0) + n
             if counts[pair] <= 0:
                 del counts[pair]
@@ -89,8 +104,7 @@ class ConfusionView:
 
 def view(confusion: Confusion, names: Sequence[str], positive: str | None) -> ConfusionView:
     """The matrix over the classes that occurred; `names`: text of each class code."""
-    mask = (1 << PAIR_SHIFT) - 1
-    cells = [(pair >> PAIR_SHIFT, pair & mask, n) for pair, n in confusion.counts.items()]
+    cells = [(pair >> PAIR_SHIFT, pair & _LABEL, n) for pair, n in confusion.counts.items()]
     present = sorted({code for p, label, _ in cells for code in (p, label)}, key=lambda c: names[c])
     at = {code: i for i, code in enumerate(present)}
     matrix = [[0] * len(present) for _ in present]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -122,8 +123,8 @@ class Volume:
         if minutes[0] == minutes[-1]:
             groups = [(int(minutes[0]), len(minutes))]
         else:
-            found, counts = np.unique(minutes, return_counts=True)
-            groups = list(zip(found.tolist(), counts.tolist(), strict=True))
+            ends = [*((minutes[1:] != minutes[:-1]).nonzero()[0] + 1).tolist(), len(minutes)]
+            groups = [(int(minutes[end - 1]), end - at) for at, end in pairwise([0, *ends])]
         for minute, n in groups:
             self._advance(minute * MINUTE_MS, told)
             if self.now is None:  # its first row, or it slept

@@ -31,7 +31,7 @@ class Recent:
     def add(self, outcomes: Outcomes) -> None:
         """Takes outcomes in key order."""
         usable = outcomes.first & ~outcomes.late & ~np.isnan(outcomes.error)
-        rows = np.flatnonzero(usable)[-RECENT:]
+        rows = usable.nonzero()[0][-RECENT:]
         if not len(rows):
             return
         if outcomes.entries.deviations is not None:
@@ -81,6 +81,8 @@ class Recent:
 def _scores(outcomes: Outcomes, rows: Ints) -> dict[str, NDArray[Any]]:
     """The scores' columns by row; a row without scores has no probability."""
     scores, n = outcomes.entries.scores, len(outcomes)
+    if scores is not None and len(scores.row) == n and scores.sign.min() > 0:  # one entry a row
+        return {name: getattr(scores, name)[rows] for name in _SCORES}
     columns: dict[str, NDArray[Any]] = {
         "probability": np.full(n, np.nan),
         "hit": np.zeros(n, bool),
@@ -97,6 +99,8 @@ def _scores(outcomes: Outcomes, rows: Ints) -> dict[str, NDArray[Any]]:
 
 def _cells(outcomes: Outcomes, rows: Ints) -> dict[str, NDArray[Any]]:
     cell, n = outcomes.entries.cell, len(outcomes)
+    if cell is not None and len(cell.row) == n and cell.sign.min() > 0:
+        return {"cell": cell.cell[rows], "positive": cell.positive[rows]}
     codes, positive = np.full(n, -1, np.int64), np.zeros(n, bool)
     if cell is not None:
         new = cell.sign > 0

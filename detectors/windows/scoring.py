@@ -103,13 +103,19 @@ def of_classes(
     predicted = table.known(frame, "prediction")
     labels, unknown = table.of_labels(frame)
     labels = _apart(frame, "label", table, predicted, labels)
-    previous = _apart(frame, "previous", table, predicted, table.known(frame, "previous"))
     comparable = (predicted != NONE) & (labels != NONE)
-    error = np.where(comparable, (predicted != labels).astype(np.float64), np.nan)
-    pair = np.where(comparable, predicted << PAIR_SHIFT | labels, NONE)
-    out = rows.revised & (predicted != NONE) & (previous != NONE)
-    row, sign = _interleave(out, comparable)
-    label = np.where(sign > 0, labels[row], previous[row])
+    error = (predicted != labels).astype(np.float64)
+    pair = predicted << PAIR_SHIFT | labels
+    if not comparable.all():
+        error[~comparable], pair[~comparable] = np.nan, NONE
+    if rows.revised.any():
+        previous = _apart(frame, "previous", table, predicted, table.known(frame, "previous"))
+        out = rows.revised & (predicted != NONE) & (previous != NONE)
+        row, sign = _interleave(out, comparable)
+        label = np.where(sign > 0, labels[row], previous[row])
+    else:
+        row = comparable.nonzero()[0]
+        sign, label = np.ones(len(row), dtype=np.int64), labels[row]
     scores = _Scores(frame, table, positive, predicted)
     said = predicted[row]
     is_positive, is_said = scores.positive_of(row, label, said)
@@ -176,9 +182,6 @@ def _rows(frame: Frame, effective: int, late: Mask) -> _Rows:
 
 def _interleave(out: Mask, into: Mask) -> tuple[Ints, Ints]:
     """(row, sign) of entries in row order: a row's old label out before its new one in."""
-    if not out.any():
-        rows = np.flatnonzero(into)
-        return rows, np.ones(len(rows), dtype=np.int64)
     both = np.stack([out, into], axis=1).ravel()
     at = np.flatnonzero(both)
     return at // 2, np.where(at % 2 == 1, 1, -1)
@@ -195,7 +198,10 @@ def _numbers(frame: Frame, name: str) -> Floats:
 
 def _apart(frame: Frame, name: str, table: ClassTable, predicted: Ints, codes: Ints) -> Ints:
     """Class codes of `name`, told apart from predictions that are over the cap as well."""
-    both = (predicted == OTHER) & (codes == OTHER)
+    both = predicted == OTHER
+    if not both.any():
+        return codes
+    both &= codes == OTHER
     if not both.any():
         return codes
     sides = []
@@ -229,8 +235,13 @@ def main_scores(
             code = table.index.get(aliases.get(name, name))
             rows = (predicted == code) & column.mask if code is not None else column.mask & False
             found[rows] = column.data[rows]
-    known = (found >= 0) & (found <= 1)
-    return np.where(known, found, np.nan)
+    return probabilities(found)
+
+
+def probabilities(scores: Floats) -> Floats:
+    """The scores, NaN where they are not in [0, 1]."""
+    known = (scores >= 0) & (scores <= 1)
+    return scores if known.all() else np.where(known, scores, np.nan)
 
 
 class _Scores:

@@ -27,6 +27,8 @@ WINDOW_CAP: Final = 512
 TOTAL_CAP: Final = 4_096
 """The same since the subject began."""
 _WAITING: Final = 1_024
+_MANY: Final = 768
+"""Entries that are summed up by themselves, as another tally takes the same sums."""
 
 
 @dataclass(slots=True)
@@ -150,12 +152,16 @@ class ClassTally:
         if not self._waiting:
             return
         scores = [e.scores for e in self._waiting if e.scores is not None and len(e.scores.row)]
-        if len(scores) == 1:
-            self._scores.merge(scores[0].summed())
-        elif scores:
+        few = []
+        for each in scores:
+            if len(each.row) >= _MANY or len(scores) == 1:
+                self._scores.merge(each.summed())
+            else:
+                few.append(each)
+        if few:
             names = ("row", "sign", "probability", "hit", "loss", "square", "rank")
             self._scores.add(
-                ScoreEntries(*(np.concatenate([getattr(s, n) for s in scores]) for n in names))
+                ScoreEntries(*(np.concatenate([getattr(s, n) for s in few]) for n in names))
             )
         for entries in self._waiting:
             if (cell := entries.cell) is not None:

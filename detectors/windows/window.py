@@ -86,12 +86,16 @@ class Window:
             self.latency = _grown(self.latency, counts_of(rows.latency[which]))
         span = slice(which[0], which[-1] + 1) if _consecutive(which) else which
         seen = rows.observed
-        self.present = _grown(self.present, np.count_nonzero(seen.present[:, span], axis=1))
-        if len(seen.codes):
-            codes_of = seen.codes[:, span]
-            self.changed = _grown(self.changed, np.count_nonzero(codes_of == CHANGED, axis=1))
-            self.ranked = _grown(self.ranked, np.count_nonzero(codes_of < CHANGED, axis=1))
-            self.ticks = _grown(self.ticks, seen.ticks[:, span].sum(axis=1))
+        if not len(seen.codes):
+            self.present = _grown(self.present, np.count_nonzero(seen.present[:, span], axis=1))
+            return
+        by_code = seen.by_code(span)
+        ranked = by_code[:, :CHANGED].sum(axis=1)
+        changed = by_code[:, CHANGED]
+        self.present = _grown(self.present, ranked + changed)
+        self.changed = _grown(self.changed, changed)
+        self.ranked = _grown(self.ranked, ranked)
+        self.ticks = _grown(self.ticks, (by_code * seen.ticks_of).sum(axis=1))
 
     def add_outcomes(self, outcomes: Outcomes, which: Ints) -> None:
         """Counts outcome rows, revisions included."""

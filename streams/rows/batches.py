@@ -23,9 +23,16 @@ from driftline.batch_shapes import (
 )
 from driftline.rules import MAX_AHEAD_MS, MAX_ROWS, is_name
 from driftline.shapes import DOUBTS
-from streams.rows.cells import class_columns, feature_columns, number_column, segment_columns
+from streams.rows.cells import (
+    class_columns,
+    feature_columns,
+    float_columns,
+    number_column,
+    packed,
+    segment_columns,
+)
 from streams.rows.shards import id_hashes
-from streams.rows.single_columns import matrix_columns
+from streams.rows.words import Words
 
 _HEAD_BYTES = 1_000
 _COLUMNS, _MODEL = b'"columns"', b'"model":"'
@@ -135,7 +142,7 @@ def _prediction_columns(
     made = dict(_feature_columns(shape, features))
     made |= class_columns("prediction", columns.prediction)
     if isinstance(columns.scores, dict):
-        made |= {f"s:{name}": number_column(cells) for name, cells in columns.scores.items()}
+        made |= float_columns("s:", {name: packed(v) for name, v in columns.scores.items()})
     elif columns.scores is not None:
         made["score"] = number_column(columns.scores)
     made |= segment_columns(columns.segments or {})
@@ -152,10 +159,10 @@ def _feature_columns(
     for name, cells in features.items():
         types = shape.features[name]
         if types in (NUMBERS, NUMBERS_OR_NULL):
-            numbers[name] = cells
-        elif types == {str}:
-            yield f"c:{name}", text_column(cells)
+            numbers[name] = packed(cells)
+        elif (texts := Words(cells).column()) is not None:
+            yield f"c:{name}", texts
         else:
             others[name] = cells
-    yield from (matrix_columns("x:", numbers) or {}).items()
+    yield from float_columns("x:", numbers).items()
     yield from feature_columns(others).items()

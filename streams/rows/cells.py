@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -10,12 +12,14 @@ import numpy as np
 
 from detectors.frame import Column, float_column, text_column
 from driftline.rules import class_text
+from streams.rows.words import Words
 
 Cell: TypeAlias = float | int | str | bool | None
 Cells: TypeAlias = Sequence[Any]  # of Cell; Any, because lists of one type are not lists of all
 
 _NONE = type(None)
 _NUMBERS = {int, float}
+_PIECE = 125
 
 
 def transpose(rows: Sequence[Mapping[str, Any]]) -> dict[str, Cells]:
@@ -45,6 +49,9 @@ def feature_columns(features: Mapping[str, Cells]) -> dict[str, Column]:
 
 def class_columns(name: str, cells: Cells) -> dict[str, Column]:
     """`name` (strings and booleans, as class text) and `name_value` (numbers), where they occur."""
+    texts = Words(cells).column()
+    if texts is not None:
+        return {name: texts}
     columns: dict[str, Column] = {}
     for prefix, column in _by_type(cells, flags_as_text=True):
         columns[name if prefix == "c:" else f"{name}_value"] = column
@@ -56,6 +63,46 @@ def segment_columns(segments: Mapping[str, Cells]) -> dict[str, Column]:
     return {
         f"g:{name}": text_column([c if isinstance(c, str) else None for c in cells])
         for name, cells in segments.items()
+    }
+
+
+@lru_cache(maxsize=1_024)
+def packer(kind: str, n: int) -> Callable[..., bytes]:
+    """What packs n values, `d` floats or `q` integers: twice as fast as an array made of a list.
+
+    It raises struct.error where one is not a number, such as None.
+    """
+    return struct.Struct(f"{n}{kind}").pack
+
+
+def packed(cells: Sequence[float | None]) -> bytes:
+    """Floats as float64, None as NaN.
+
+    In pieces, because one with None takes three times as long.
+    """
+    pieces = []
+    for start in range(0, len(cells), _PIECE):
+        piece = cells[start : start + _PIECE]
+        try:
+            pieces.append(packer("d", len(piece))(*piece))
+        except struct.error:
+            pieces.append(np.array(piece, np.float64).tobytes())
+    return b"".join(pieces)
+
+
+def float_columns(prefix: str, numbers: Mapping[str, bytes | bytearray]) -> dict[str, Column]:
+    """Float columns of equal length, given as float64; what is not finite is invalid."""
+    if not numbers:
+        return {}
+    matrix = np.frombuffer(bytearray().join(numbers.values()), np.float64)
+    matrix = matrix.reshape(len(numbers), -1)
+    finite = np.isfinite(matrix)
+    if finite.all():
+        return {prefix + name: Column(matrix[at]) for at, name in enumerate(numbers)}
+    np.copyto(matrix, 0.0, where=~finite)
+    return {
+        prefix + name: Column(matrix[at], None if finite[at].all() else finite[at])
+        for at, name in enumerate(numbers)
     }
 
 

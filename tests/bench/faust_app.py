@@ -10,6 +10,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -18,12 +19,15 @@ import orjson
 from tests.bench.job import Job, Progress
 
 
-def build(bootstrap: str, group: str, topics: Sequence[str], progress: Progress) -> Any:
-    """The application; `topics`: predictions, labels."""
+def build(
+    bootstrap: str, group: str, topics: Sequence[str], progress: Progress, folder: Path
+) -> Any:
+    """The application; `topics`: predictions, labels; `folder`: for what Faust makes."""
     app = faust.App(
         group,
         broker=f"kafka://{bootstrap}",
         store="memory://",
+        datadir=folder / "faust",
         value_serializer="raw",
         key_serializer="raw",
         consumer_auto_offset_reset="earliest",
@@ -61,7 +65,11 @@ def main() -> int:
     parser.add_argument("progress")
     given = parser.parse_args()
     app = build(
-        given.bootstrap, given.group, (given.predictions, given.labels), Progress(given.progress)
+        given.bootstrap,
+        given.group,
+        (given.predictions, given.labels),
+        Progress(given.progress),
+        Path(given.progress).parent,
     )
     worker = faust.Worker(
         app, loglevel="warning", quiet=True, redirect_stdouts=False, stdout=io.StringIO()

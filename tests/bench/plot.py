@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,6 +27,31 @@ def draw(results: Results, path: Path) -> None:
         _swept(partitions, results.partitions, "partitions")
         _swept(features, results.features, "numeric features")
         figure.suptitle(str(results.setting.get("broker", "")), fontsize=9)
+        figure.tight_layout()
+        figure.savefig(path, dpi=120)
+    finally:
+        plt.close(figure)
+
+
+def draw_memory(seen: Sequence[tuple[int, float]], mark: int, limit: float, path: Path) -> None:
+    """Writes resident memory over events as a PNG.
+
+    Args:
+        seen: (events, MiB) in order.
+        mark: events where the limit begins.
+        limit: MiB that must not be passed from there on.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5))
+    try:
+        millions = [events / 1e6 for events, _ in seen]
+        axes.plot(millions, [mib for _, mib in seen], color=OURS, label="resident")
+        right = max([mark / 1e6, *millions])
+        axes.plot([mark / 1e6, right], [limit, limit], color=OTHERS, ls="--", label="limit")
+        axes.set_xlabel("million events")
+        axes.set_ylabel("MiB")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+        axes.set_title("resident memory of the worker")
         figure.tight_layout()
         figure.savefig(path, dpi=120)
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from quixstreams import Application
@@ -39,6 +40,7 @@ def main() -> int:
         auto_offset_reset="earliest",
         auto_create_topics=False,
         use_changelog_topics=False,
+        state_dir=Path(given.progress).parent / "quix",
         loglevel="WARNING",
         consumer_extra_config={"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_000},
     )

@@ -150,13 +150,18 @@ def test_a_profile_puts_each_sample_to_its_stage_and_the_module_that_ran_last():
     assert "| fetch | 44.4 % |" in profiling.table(found)
 
 
-def test_a_soak_holds_the_end_against_the_mark():
+def test_a_soak_holds_the_level_before_the_end_against_that_after_the_mark(tmp_path: Path):
     seen = Memory(mark=2_000, end=10_000)
-    for events, mib in ((1_000, 80.0), (2_100, 100.0), (9_000, 200.0)):
+    for events, mib in ((1_000, 80.0), (2_000, 99.0), (2_300, 150.0), (2_400, 100.0)):
         seen.take(events, mib)
+    seen.take(9_000, 200.0)
     assert seen.growth is None
-    seen.take(10_000, 104.0)
+    for events, mib in ((9_600, 104.0), (9_700, 30.0), (10_000, 160.0)):
+        seen.take(events, mib)
     assert seen.growth == pytest.approx(1.04)
+    seen.write(tmp_path / "soak")
+    assert (tmp_path / "soak" / "memory.png").stat().st_size > 1_000
+    assert "9000,200.0" in (tmp_path / "soak" / "memory.csv").read_text()
 
 
 def test_the_benchmark_in_small_prints_a_table_and_one_line_of_json(

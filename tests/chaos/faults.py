@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.disks import Disks, filled
 from tests.integration.live import Workers
 
 SESSION_S = 6
 """Session timeout of the workers."""
 MOST_WORKERS = 3
+OPENED_S = 60.0
+"""How long a new worker may take to its first partition's state."""
+FILL_DISK = "fill a disk"
+"""Needs the right to mount; where that is missing, this kind is left out."""
 STOP_S = 20.0
 """How long SIGTERM may take: ten seconds on a machine of one's own."""
 
@@ -37,11 +42,14 @@ class Deployment:
     folders: dict[int, Path] = field(default_factory=dict)
     ended: int = 0
     """Workers that ended by themselves and were started again."""
+    disks: Disks = field(default_factory=Disks)
+    on_disk: bool = True
+    """Whether join keeps what waits on disk; else in memory."""
 
     def start(self, folder: Path | None = None) -> subprocess.Popen[bytes]:
         """One more worker, with a state folder of its own or that of a worker that is gone."""
         folder = folder or self.root / f"state-{self.workers.started}"
-        self.workers.settings["DRIFTLINE_STATE_DIR"] = str(folder)
+        self.workers.settings["DRIFTLINE_STATE_DIR"] = str(folder) if self.on_disk else ""
         process = self.workers.start()
         self.folders[process.pid] = folder
         return process
@@ -49,11 +57,20 @@ class Deployment:
     def any_worker(self) -> subprocess.Popen[bytes]:
         """One that runs; ended ones are replaced first."""
         for process in list(self.workers.running):
-            if process.poll() is not None:  # it ended itself: a supervisor's job
+            if process.poll() is not None:
                 self.workers.running.remove(process)
-                self.ended += 1
-                self.start(self.folders.pop(process.pid))
+                self.ended_by_itself(process)
         return self.rng.choice(self.workers.running)
+
+    def ended_by_itself(self, process: subprocess.Popen[bytes]) -> None:
+        """What a supervisor does."""
+        self.ended += 1
+        self.start(self.folders.pop(process.pid))
+
+    @property
+    def armed(self) -> int:
+        """Messages that are to be lost and were not sent yet."""
+        return 0 if self.cluster is None else sum(self.cluster.proxies.armed.values())
 
     @property
     def brokers(self) -> Cluster:
@@ -65,6 +82,7 @@ class Deployment:
         """No worker runs any more, however it is."""
         for process in list(self.workers.running):
             self.workers.kill(process)
+        self.disks.end()
 
 
 Fault = Callable[[Deployment], None]
@@ -100,8 +118,17 @@ def remove_worker(on: Deployment) -> None:
     victim = on.any_worker()
     if len(on.workers.running) == 1:
         on.start()
+    stop_worker(on, victim)
+
+
+def stop_worker(on: Deployment, victim: subprocess.Popen[bytes]) -> Path:
+    """SIGTERM, and it ends in time with exit code 0; returns the state folder that it leaves.
+
+    Raises:
+        FaultError: it does not.
+    """
     on.workers.running.remove(victim)
-    del on.folders[victim.pid]
+    folder = on.folders.pop(victim.pid)
     victim.terminate()
     began = time.monotonic()
     try:
@@ -113,6 +140,7 @@ def remove_worker(on: Deployment) -> None:
         code = 0  # it had not begun yet
     if time.monotonic() - began > STOP_S or code:
         raise FaultError(f"SIGTERM: exit code {code} after {time.monotonic() - began:.0f} s")
+    return folder
 
 
 def kill_broker(on: Deployment) -> None:
@@ -159,14 +187,30 @@ def lose_disk(on: Deployment) -> None:
     on.start()
 
 
-def fill_disk(on: Deployment) -> None:
-    """Nothing more can be written to files for a while; a worker that ends is started again."""
+def limit_files(on: Deployment) -> None:
+    """No file of a worker can grow for a while; a worker that ends is started again."""
     victim = on.any_worker()
     soft, hard = resource.prlimit(victim.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (0, hard))
     time.sleep(on.rng.uniform(2, 5))
     if victim.poll() is None:
         resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill_disk(on: Deployment) -> None:
+    """A worker moves to a machine with a small disk, and another program fills it for a while."""
+    victim = on.any_worker()
+    on.workers.kill(victim)
+    shutil.rmtree(on.folders.pop(victim.pid), ignore_errors=True)
+    disk = on.disks.small()
+    on.start(disk / "state")
+    deadline = time.monotonic() + OPENED_S
+    while not any(disk.glob("state/**/CURRENT")):  # it has no partition yet
+        if time.monotonic() > deadline:
+            raise FaultError(f"the new worker has nothing on disk after {OPENED_S:.0f} s")
+        time.sleep(0.1)
+    with filled(disk):
+        time.sleep(on.rng.uniform(2, 5))
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -179,5 +223,6 @@ FAULTS: Mapping[str, Fault] = {
     "lose a produce request": lose_request,
     "lose a produce response": lose_response,
     "lose a state folder": lose_disk,
-    "fill a disk": fill_disk,
+    "let no file grow": limit_files,
+    FILL_DISK: fill_disk,
 }

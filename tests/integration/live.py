@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from streams.telemetry.readings import COUNTED
 from streams.topics import Topics
 from tests.stream import Stream
 
+ROOT = Path(__file__).parents[2]
 CLOCK_HEADER = "driftline-clock"
 _CALM = {"log_level": 0, "reconnect.backoff.ms": 250, "reconnect.backoff.max.ms": 2_000}
 """Clients of a broker that may be away."""
@@ -87,6 +89,13 @@ class Workers:
     started: int = 0
     logged: dict[int, Path] = field(default_factory=dict)
     """Process id -> its log."""
+    code: Path = ROOT
+    """The tree whose program the next worker runs."""
+
+    @property
+    def home(self) -> Path:
+        """Where they run: a folder that is empty, and has to stay so."""
+        return self.folder / "home"
 
     def start(self) -> subprocess.Popen[bytes]:
         """One more worker; its log is in the test's folder."""
@@ -105,13 +114,16 @@ class Workers:
             "DRIFTLINE_REBALANCE_TIMEOUT_S": "6",
             **({"DRIFTLINE_MONITORS": str(self.monitors)} if self.monitors else {}),
             **self.settings,
+            "PYTHONPATH": str(self.code),
         }
+        self.home.mkdir(exist_ok=True)
         log = self.folder / f"worker-{self.started}.log"
         self.started += 1
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "streams.cli", "worker"],
                 env=environment,
+                cwd=self.home,
                 stdout=out,
                 stderr=out,
             )
@@ -168,14 +180,27 @@ class Workers:
                 total += sum(s.value for f in families for s in f.samples if s.name == name)
         return total
 
-    def _ports(self) -> list[int]:
-        """The health ports of the workers that run, from their logs."""
+    def _ports(self, *which: subprocess.Popen[bytes]) -> list[int]:
+        """The health ports of these workers, else of all that run, from their logs."""
         found = []
-        for process in self.running:
+        for process in which or self.running:
             said = self.logged[process.pid].read_text()
             if match := re.search(r"http://[\d.]+:(\d+)/metrics", said):
                 found.append(int(match.group(1)))
         return found
+
+    def ready(self, timeout: float) -> None:
+        """Returns once every worker has its partitions. Raises: AssertionError, with their logs."""
+        wait_for(lambda: all(map(self.is_ready, self.running)), timeout, self.logs)
+
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether a worker says that it has its partitions."""
+        for port in self._ports(process):
+            url = f"http://127.0.0.1:{port}/healthz/ready"
+            with contextlib.suppress(OSError):  # an answer of 503, or none yet
+                urllib.request.urlopen(url, timeout=5).close()
+                return True
+        return False
 
     def consumes(self, pid: int) -> bool:
         """Whether a worker has come so far as to join its group."""
@@ -212,6 +237,14 @@ class Reader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def wait_for(done: Callable[[], object], timeout: float, said: Callable[[], str]) -> None:
+    """Returns once `done()` is true; fails with what was `said` after so many seconds."""
+    deadline = time.monotonic() + timeout
+    while not done():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.2)
 
 
 def newest(records: Sequence[Message], order: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from streams.brokers import Broker
 from streams.topics import Topics
-from tests.integration.live import Reader, Workers
+from tests.integration.live import Reader, Workers, wait_for
 
 NOW_MS = time.time_ns() // 1_000_000
 
@@ -74,8 +74,9 @@ def workers(
 
 def produce(workers: Workers, codec: str, values: list[bytes | None], topic: str) -> None:
     producer = Producer(
-        {
+        {  # in order even where a request fails and is repeated, as on topics that just began
             "bootstrap.servers": workers.bootstrap,
+            "max.in.flight.requests.per.connection": 1,
             "compression.type": codec,
             "message.max.bytes": 8 << 20,
         }
@@ -109,11 +110,14 @@ def test_bad_messages_are_set_aside_and_good_ones_counted(workers: Workers):
         assert headers["detail"]
         assert record.value() == value
         assert record.key() == b"the key"
-    deadline = time.monotonic() + 60
-    while workers.counters().get("predictions", 0) < 5 and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_for(lambda: workers.counters().get("predictions", 0) >= 5, 60, workers.logs)
     assert workers.counters()["predictions"] == 5, workers.logs()
     assert workers.value("driftline_tombstones_total") == 1
+
+
+def test_a_worker_leaves_nothing_in_the_folder_where_it_was_started(workers: Workers):
+    workers.ready(30)
+    assert list(workers.home.iterdir()) == []
 
 
 def test_a_broker_that_is_down_at_start_is_waited_for(
@@ -122,10 +126,7 @@ def test_a_broker_that_is_down_at_start_is_waited_for(
     topics = make_topics()
     nowhere = Workers("127.0.0.1:1", topics, tmp_path)
     process = nowhere.start()
-    deadline = time.monotonic() + 30
-    while "waiting for the broker" not in nowhere.logs() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert "waiting for the broker" in nowhere.logs()
+    wait_for(lambda: "waiting for the broker" in nowhere.logs(), 30, nowhere.logs)
     assert process.poll() is None
     assert nowhere.value("driftline_build_info") == 1  # /metrics is up before Kafka is
     nowhere.kill(process)
@@ -136,13 +137,13 @@ def test_a_broker_that_goes_away_costs_nothing_but_time(workers: Workers, broker
     topics = workers.topics
     rows = [text(prediction_id=f"r{i}") for i in range(200)]
     produce(workers, "none", rows[:100], topics.predictions)
-    time.sleep(3)
+    received = lambda: workers.value("driftline_rows_received_total")  # noqa: E731
+    wait_for(lambda: received() >= 100, 60, workers.logs)
     broker.kill()
-    time.sleep(3)
+    [log] = workers.logged.values()
+    wait_for(lambda: "Failed fetch messages" in log.read_text(), 60, workers.logs)
     broker.restart()
     produce(workers, "none", rows[100:], topics.predictions)
-    deadline = time.monotonic() + 120
-    while workers.counters().get("predictions", 0) < 200 and time.monotonic() < deadline:
-        time.sleep(1)
+    wait_for(lambda: workers.counters().get("predictions", 0) >= 200, 120, workers.logs)
     assert workers.counters()["predictions"] == 200, workers.logs()
     assert all(process.poll() is None for process in workers.running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from streams.brokers import Broker
 from streams.topics import Topics
-from tests.integration.live import Reader, Workers, feed, newest
+from tests.integration.live import ROOT, Reader, Workers, feed, newest
 from tests.stream import Stream, lines, make_stream
 
 SETTLE_MS = 3_600_000 + 600_000
@@ -55,8 +56,8 @@ def monitors(tmp_path: Path) -> Path:
     return folder
 
 
-def replay(stream: Stream, monitors: Path, folder: Path) -> Expected:
-    """`driftline replay` over the stream's files, as a user runs it."""
+def replay(stream: Stream, monitors: Path, folder: Path, code: Path = ROOT) -> Expected:
+    """`driftline replay` over the stream's files, as a user runs it; `code`: whose program."""
     files = {name: folder / f"{name}.jsonl" for name in ("predictions", "labels")}
     files["predictions"].write_bytes(lines(stream.predictions))
     files["labels"].write_bytes(lines(stream.labels))
@@ -69,6 +70,8 @@ def replay(stream: Stream, monitors: Path, folder: Path) -> Expected:
         ],
         check=True,
         capture_output=True,
+        cwd=code,
+        env={**os.environ, "PYTHONPATH": str(code)},
     )
     said = [orjson.loads(line) for line in alerts.read_bytes().splitlines()]
     closed = [orjson.loads(line) for line in windows.read_bytes().splitlines()]
