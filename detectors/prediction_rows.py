@@ -92,7 +92,7 @@ def _cells(
     if positive is not None:
         is_said = (classes != NONE) & (classes == table.index.get(positive, NONE))
     cells = expectation.grid.codes(scores, is_said)
-    expectation.recent.extend({"cell": cells})
+    expectation.recent.add({"cell": cells})
     return cells
 
 

@@ -125,7 +125,7 @@ class Outputs:
         texts: Mapping[str, TextProfile] = MappingProxyType({}),
     ) -> None:
         """Takes the profiles of these signals, the features that are known, and free texts."""
-        self._known = frozenset(features)
+        self._known = {prefix + name for name in features for prefix in PREFIXES}
         self.bins = {
             name: Bins(profile)
             for name, profile in binned.items()
@@ -145,11 +145,8 @@ class Outputs:
 
     def unknown(self, rows: Frame) -> dict[str, Mask]:
         """Features that are not known, and which rows have them."""
-        return {
-            key[2:]: column.mask
-            for key, column in rows.columns.items()
-            if key[:2] in PREFIXES and key[2:] not in self._known
-        }
+        rest = [key for key in rows.columns if key not in self._known and key[:2] in PREFIXES]
+        return {key[2:]: rows.columns[key].mask for key in rest}
 
     def codes(self, said: Said) -> Codes:
         """Codes of each signal, in the order of `bins`; shape (k + 1, n).

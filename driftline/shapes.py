@@ -70,7 +70,7 @@ class Shape:
     """
 
     model: str
-    type: type[Struct]
+    event: type[Struct]
     features: Mapping[str, frozenset[type]]
     """Feature -> the types it was seen to have: float, str, bool; none: always null."""
     scores: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Shapes:
 
     def _renew(self) -> None:
         known = [shape for shape in self._shapes.values() if shape is not None]
-        self.by_type: dict[type[Struct], Shape] = {shape.type: shape for shape in known}
+        self.by_type: dict[type[Struct], Shape] = {shape.event: shape for shape in known}
         """The shapes by the type of their events."""
         types = (_Nobody, *self.by_type)
         decoder = msgspec.json.Decoder(Union[types])  # noqa: UP007  # types known only now

@@ -113,11 +113,13 @@ def _groups(signal: Signal) -> list[tuple[float, _Group]]:
     k = signal.counts.shape[1]
     z = signal.scores
     learned: _Group = [("", None)]
-    doubled: _Group = [(f"more {name}", _times(k, at, 2.0)) for at, name in enumerate(signal.names)]
+    more = [f"more {name}" for name in signal.names]
+    doubled: _Group = list(zip(more, _times(k, 2.0), strict=True))
     if z is None:
         common = np.flatnonzero(signal.counts.sum(axis=0) >= RARE * signal.n).tolist()
-        some: _Group = [(f"more {signal.names[at]}", _times(k, at, 1.3)) for at in common]
-        some += [(f"less {signal.names[at]}", _times(k, at, 0.75)) for at in common]
+        raised, lowered = _times(k, 1.3), _times(k, 0.75)
+        some: _Group = [(more[at], raised[at]) for at in common]
+        some += [(f"less {signal.names[at]}", lowered[at]) for at in common]
         return [(0.375, learned), (0.25, doubled), (0.375, some)]
     if signal.side == "up":
         tail = doubled[-1 - _TAIL : -1]
@@ -132,9 +134,10 @@ def _location(z: Floats, tilts: Sequence[float]) -> _Group:
     return [("higher" if t > 0 else "lower", np.exp(t * z)) for t in tilts]
 
 
-def _times(k: int, at: int, factor: float) -> Floats:
-    factors = np.ones(k)
-    factors[at] = factor
+def _times(k: int, factor: float) -> Floats:
+    """For each label the bet that it, of k, comes so many times as often; shape (k, k)."""
+    factors = np.ones((k, k))
+    np.fill_diagonal(factors, factor)
     return factors
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ Ints32: TypeAlias = NDArray[np.int32]
 Indices: TypeAlias = NDArray[np.intp]
 
 _WIDE: Final = 255
-_NUMBERS: Final = np.arange(1, _WIDE + 1, dtype=np.uint8)
+_NARROW: Final = 48
+"""Alternatives of all signals up to which running along each is faster than tick by tick."""
+_EXACT_TICKS: Final = 4_096
+"""Ticks whose evidence adds up below 2^29 and so exactly, see `exact.STEP`."""
 _NOBODY: Final[Indices] = np.zeros(0, np.intp)
 
 
@@ -79,27 +82,20 @@ class Evidence:
         """
         shape = self.logs.shape
         flat = increments.reshape(len(increments), -1)  # rows as long as they get
-        path = np.empty(flat.shape)
-        ceiling = None
         if len(capped):
-            high = np.full(shape, inf)
-            high[capped] = self._ceiling[capped]
-            ceiling = high.ravel()
-        logs: Floats = self.logs.ravel()
-        nothing = np.zeros_like(logs)  # to make an array of a number takes longer than the work
-        for now, more in zip(path, flat, strict=True):
-            np.maximum(logs, nothing, out=now)
-            np.add(now, more, now)
-            if ceiling is not None:
-                np.minimum(now, ceiling, out=now)
-            logs = now
+            ceiling = np.full(shape, inf)
+            ceiling[capped] = self._ceiling[capped]
+            path = _one_by_one(self.logs.ravel(), flat, ceiling.ravel())
+        elif flat.shape[1] <= _NARROW and len(flat) <= _EXACT_TICKS:
+            path = _at_once(self.logs.ravel(), flat)
+        else:
+            path = _one_by_one(self.logs.ravel(), flat, None)
         taken = self._quiet_ticks(path, capped)
         if taken:
             self.logs = path[taken - 1].reshape(shape).copy()
             stood = (path[:taken] <= 0.0).view(np.uint8)
-            numbers = (
-                _NUMBERS[:taken] if taken <= _WIDE else np.arange(1, taken + 1, dtype=np.int32)
-            )
+            numbers: NDArray[Any] = np.arange(1, taken + 1)
+            numbers = numbers.astype(np.uint8 if taken <= _WIDE else np.int32)
             last = (stood * numbers[:, None]).max(axis=0).reshape(shape)
             np.copyto(self.quiet, last.astype(np.int32) + before, where=last > 0)
         return taken
@@ -135,3 +131,27 @@ class Evidence:
     def cap(self, rows: Indices | int) -> None:
         """Holds alternatives where each alone would be just over the threshold."""
         self.logs[rows] = np.minimum(self.logs[rows], self._ceiling[rows])
+
+
+def _one_by_one(logs: Floats, increments: Floats, ceiling: Floats | None) -> Floats:
+    """CUSUMs after each tick: max(W, 0) + x, held at the ceiling; shape (ticks, CUSUMs)."""
+    path = np.empty(increments.shape)
+    nothing = np.zeros_like(logs)  # to make an array of a number takes longer than the work
+    for now, more in zip(path, increments, strict=True):
+        np.maximum(logs, nothing, out=now)
+        np.add(now, more, now)
+        if ceiling is not None:
+            np.minimum(now, ceiling, out=now)
+        logs = now
+    return path
+
+
+def _at_once(logs: Floats, increments: Floats) -> Floats:
+    """As `_one_by_one`: sums P less the least before, min(-max(W, 0), P1, ..., Pt-1), all exact."""
+    sums = np.add.accumulate(increments, axis=0)
+    least = np.empty_like(sums)
+    np.negative(np.maximum(logs, 0.0), out=least[0])
+    least[1:] = sums[:-1]
+    np.minimum.accumulate(least, axis=0, out=least)
+    path: Floats = sums - least
+    return path

@@ -61,7 +61,7 @@ class Episodes:
 
     open: dict[str, Episode] = field(default_factory=dict)
     marks: Ring = field(default_factory=lambda: Ring(_MARKS))
-    _last: Times = field(default_factory=lambda: Times(np.zeros(1, np.int64), 0))
+    _last: Times | None = None
 
     def follow(self, turns: Sequence[Turn], ts: Ints, begin: int) -> Iterator[Moment]:
         """The moments of rows that begin with number `begin`, in order.
@@ -71,11 +71,15 @@ class Episodes:
             ts: event time of these rows.
             begin: rows before them.
         """
-        times = self._last = self._times(ts, begin)
+        marked = ts[-begin % _MARK_EVERY :: _MARK_EVERY].copy()
+        if not self.open and not turns:
+            self.marks.add({"ts": marked})
+            self._last = None
+            return
+        history = self.marks.extend({"ts": marked})
+        times = self._last = Times(history.columns["ts"], history.first)
         end = begin + len(ts)
-        looks: range = range(0)
-        if self.open or turns:
-            looks = range((begin // CHECK_EVERY + 1) * CHECK_EVERY - 1, end, CHECK_EVERY)
+        looks = range((begin // CHECK_EVERY + 1) * CHECK_EVERY - 1, end, CHECK_EVERY)
         events: list[tuple[int, int, str, Turn | None]] = [
             (turn.row, at, turn.signal, turn) for at, turn in enumerate(turns)
         ]
@@ -103,7 +107,9 @@ class Episodes:
 
     def time_of(self, row: int, now: int) -> int:
         """About the event time of a row, as seen from row `now` of those that came last."""
-        return self._last.of(row, now)
+        held = self.marks.columns["ts"]
+        times = self._last or Times(held, self.marks.total - len(held))
+        return times.of(row, now)
 
     def _look(self, name: str, row: int) -> Moment:
         episode = self.open[name]
@@ -119,12 +125,6 @@ class Episodes:
         elif turn.state == "closed":
             since = self.open.pop(signal, Episode(turn.since, since)).ts
         return Moment(signal, turn.state, turn.row, first, since, turn)
-
-    def _times(self, ts: Ints, begin: int) -> Times:
-        skipped = -begin % _MARK_EVERY
-        marked = ts[skipped::_MARK_EVERY]
-        history = self.marks.extend({"ts": marked})
-        return Times(history.columns["ts"], history.first)
 
     def dump(self) -> dict[str, Any]:
         """As builtins."""

@@ -159,7 +159,7 @@ class Concept:
             yield from self._watch(self.detectors, rest, at[taken:], key_of, detections, fair)
 
     def _learn(self, rows: Labelled) -> None:
-        self.ring.extend(rows.columns())
+        self.ring.add(rows.columns())
         self._learning.append(rows)
         if self.learned < self.warmup:
             return

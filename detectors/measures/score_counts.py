@@ -85,9 +85,10 @@ class ScoreCounts:
             return
         at = self.keys.searchsorted(keys)
         known = self.keys.take(at, mode="clip") == keys
-        self.counts[at[known]] += counts[known]
         if known.all():
+            self.counts[at] += counts
             return
+        self.counts[at[known]] += counts[known]
         new = ~known
         merged = np.concatenate([self.keys, keys[new]])
         order = merged.argsort(kind="stable")  # two rising runs: no more than a merge

@@ -35,11 +35,11 @@ class Recent:
         if not len(rows):
             return
         if outcomes.entries.deviations is not None:
-            self.ring.extend({"residual": outcomes.a[rows], "label": outcomes.b[rows]})
+            self.ring.add({"residual": outcomes.a[rows], "label": outcomes.b[rows]})
             return
         columns = {"pair": outcomes.a[rows], **_scores(outcomes, rows), **_cells(outcomes, rows)}
         self.cells = max(self.cells, outcomes.entries.cells)
-        self.ring.extend(columns)
+        self.ring.add(columns)
 
     def tally(self) -> Tally | None:
         """What they add up to; None while there are none."""

@@ -6,7 +6,7 @@ nothing in doubt; it becomes what `driftline.codec` and `streams.rows.builder` w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ from streams.rows.cells import (
     segment_columns,
 )
 from streams.rows.shards import id_hashes
-from streams.rows.words import Words
 
 _HEAD_BYTES = 1_000
 _COLUMNS, _MODEL = b'"columns"', b'"model":"'
@@ -139,7 +138,7 @@ def _lengths(columns: Any) -> Iterator[int]:
 def _prediction_columns(
     shape: BatchShape, features: dict[str, list[Any]], columns: Any
 ) -> dict[str, Column]:
-    made = dict(_feature_columns(shape, features))
+    made = _feature_columns(shape, features)
     made |= class_columns("prediction", columns.prediction)
     if isinstance(columns.scores, dict):
         made |= float_columns("s:", {name: packed(v) for name, v in columns.scores.items()})
@@ -152,17 +151,11 @@ def _prediction_columns(
     return made
 
 
-def _feature_columns(
-    shape: BatchShape, features: dict[str, list[Any]]
-) -> Iterable[tuple[str, Column]]:
+def _feature_columns(shape: BatchShape, features: dict[str, list[Any]]) -> dict[str, Column]:
     numbers, others = {}, {}
     for name, cells in features.items():
-        types = shape.features[name]
-        if types in (NUMBERS, NUMBERS_OR_NULL):
+        if shape.features[name] in (NUMBERS, NUMBERS_OR_NULL):
             numbers[name] = packed(cells)
-        elif (texts := Words(cells).column()) is not None:
-            yield f"c:{name}", texts
         else:
             others[name] = cells
-    yield from float_columns("x:", numbers).items()
-    yield from feature_columns(others).items()
+    return float_columns("x:", numbers) | feature_columns(others)

@@ -34,7 +34,7 @@ def transpose(rows: Sequence[Mapping[str, Any]]) -> dict[str, Cells]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def feature_columns(features: Mapping[str, Cells]) -> dict[str, Column]:
+def feature_columns(features: Mapping[str, Cells | Words]) -> dict[str, Column]:
     """`x:`, `c:` and `b:` columns of features, one per JSON type that occurs.
 
     A feature that is null in every row has an `x:` column without a valid row, so that it is seen
@@ -47,23 +47,22 @@ def feature_columns(features: Mapping[str, Cells]) -> dict[str, Column]:
     }
 
 
-def class_columns(name: str, cells: Cells) -> dict[str, Column]:
+def class_columns(name: str, cells: Cells | Words) -> dict[str, Column]:
     """`name` (strings and booleans, as class text) and `name_value` (numbers), where they occur."""
-    texts = Words(cells).column()
-    if texts is not None:
-        return {name: texts}
     columns: dict[str, Column] = {}
     for prefix, column in _by_type(cells, flags_as_text=True):
         columns[name if prefix == "c:" else f"{name}_value"] = column
     return columns
 
 
-def segment_columns(segments: Mapping[str, Cells]) -> dict[str, Column]:
+def segment_columns(segments: Mapping[str, Cells | Words]) -> dict[str, Column]:
     """`g:` text columns of segments; values that are not text are missing."""
-    return {
-        f"g:{name}": text_column([c if isinstance(c, str) else None for c in cells])
-        for name, cells in segments.items()
-    }
+    columns = {}
+    for name, given in segments.items():
+        words = given if isinstance(given, Words) else Words(given)
+        few = words.column()
+        columns[f"g:{name}"] = text_column(_only(words.cells(), str)) if few is None else few
+    return columns
 
 
 @lru_cache(maxsize=1_024)
@@ -100,8 +99,9 @@ def float_columns(prefix: str, numbers: Mapping[str, bytes | bytearray]) -> dict
     if finite.all():
         return {prefix + name: Column(matrix[at]) for at, name in enumerate(numbers)}
     np.copyto(matrix, 0.0, where=~finite)
+    whole: list[bool] = np.logical_and.reduce(finite, axis=1).tolist()
     return {
-        prefix + name: Column(matrix[at], None if finite[at].all() else finite[at])
+        prefix + name: Column(matrix[at], None if whole[at] else finite[at])
         for at, name in enumerate(numbers)
     }
 
@@ -114,7 +114,13 @@ def number_column(cells: Cells) -> Column:
         return float_column([_float(cell) for cell in cells])
 
 
-def _by_type(cells: Cells, *, flags_as_text: bool = False) -> Iterator[tuple[str, Column]]:
+def _by_type(given: Cells | Words, *, flags_as_text: bool = False) -> Iterator[tuple[str, Column]]:
+    words = given if isinstance(given, Words) else Words(given)
+    few = words.column()
+    if few is not None:
+        yield "c:", few
+        return
+    cells = words.cells()
     types = set(map(type, cells))
     types.discard(_NONE)
     numbers = bool(types & _NUMBERS) or not types
@@ -124,10 +130,10 @@ def _by_type(cells: Cells, *, flags_as_text: bool = False) -> Iterator[tuple[str
     if numbers:
         yield "x:", number_column(cells if pure else _only(cells, int, float))
     if texts:
-        words = cells
+        named = cells
         if flags_as_text and bool in types:
-            words = [class_text(c) if type(c) is bool else c for c in cells]
-        yield "c:", text_column(words if pure else _only(words, str))
+            named = [class_text(c) if type(c) is bool else c for c in cells]
+        yield "c:", text_column(named if pure else _only(named, str))
     if flags:
         yield "b:", _flag_column(cells if pure else _only(cells, bool))
 

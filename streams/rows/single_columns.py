@@ -7,11 +7,11 @@ eight bytes each; the columns are made at the end.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 
 from detectors.frame import Column, text_column
@@ -22,6 +22,7 @@ from streams.rows.cells import (
     float_columns,
     number_column,
     packer,
+    segment_columns,
     transpose,
 )
 from streams.rows.words import Words
@@ -43,7 +44,7 @@ class LabelGather:
 
     def columns(self) -> dict[str, Column]:
         """A row for each event taken."""
-        columns = _class_columns("label", self._labels)
+        columns = class_columns("label", self._labels)
         if _any(self._origins):
             columns["label_source"] = text_column(self._origins)
         return columns
@@ -53,7 +54,7 @@ class PredictionGather:
     """What plain predictions of one shape and version say."""
 
     def __init__(self, shape: Shape) -> None:
-        numbers = [name for name, types in shape.features.items() if types == _FLOATS]
+        numbers = {name for name, types in shape.features.items() if types == _FLOATS}
         self._features = _Parts(shape.features, numbers)
         self._scores = _Parts(shape.scores, shape.scores)
         self._segments = _Parts(shape.segments, ())
@@ -78,15 +79,12 @@ class PredictionGather:
     def columns(self) -> dict[str, Column]:
         """A row for each event taken."""
         columns = float_columns("x:", self._features.numbers())
-        for name, words in self._features.others():
-            texts = words.column()
-            columns |= {f"c:{name}": texts} if texts else feature_columns({name: _null(words)})
-        columns |= _class_columns("prediction", self._predictions)
+        columns |= feature_columns(self._features.others())
+        columns |= class_columns("prediction", self._predictions)
         if _any(self._positive):
             columns["score"] = number_column(self._positive)
         columns |= float_columns("s:", self._scores.numbers())
-        for name, words in self._segments.others():
-            columns |= {f"g:{name}": words.column() or text_column(_null(words))}
+        columns |= segment_columns(self._segments.others())
         if any(self._attributions):
             for name, cells in transpose([a or {} for a in self._attributions]).items():
                 columns[f"a:{name}"] = number_column(cells)
@@ -103,66 +101,51 @@ class _Parts:
         numbers: those whose values are floats, None or `UNSET`.
     """
 
-    def __init__(self, names: Iterable[str], numbers: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], numbers: Container[str]) -> None:
         self._names = list(names)
-        numbers = set(numbers)
-        self._packed = {at: bytearray() for at, name in enumerate(self._names) if name in numbers}
-        self._others = {at: Words() for at, name in enumerate(self._names) if name not in numbers}
+        fields = range(len(self._names))
+        self._packed = {at: bytearray() for at in fields if self._names[at] in numbers}
+        self._others = {at: Words() for at in fields if self._names[at] not in numbers}
         self._absent = (UNSET,) * len(self._names)
         self._seen: set[int] = set()
         """The numbers that some struct had, perhaps as null."""
 
     def add(self, structs: Sequence[Any]) -> None:
-        """Takes the structs' values; what is no struct lacks them all."""
+        """Takes the structs' values; what is no struct (None, a float) lacks them all."""
         if not self._names:
             return
         try:
             rows = list(map(astuple, structs))
         except TypeError:
-            rows = [astuple(s) if hasattr(s, "__struct_fields__") else self._absent for s in structs]
+            rows = [astuple(s) if isinstance(s, Struct) else self._absent for s in structs]
         columns = list(zip(*rows, strict=True))
         pack = packer("d", len(rows))
         for at, packed in self._packed.items():
             try:
-                packed += pack(*columns[at])
+                packed.extend(pack(*columns[at]))
             except struct.error:
-                packed += self._doubtful(at, columns[at])
+                packed.extend(self._with_gaps(at, columns[at]))
             else:
                 self._seen.add(at)
         for at, words in self._others.items():
             words.add(columns[at])
 
-    def _doubtful(self, at: int, cells: Sequence[Any]) -> bytes:
-        """Numbers that are not all there, as bytes."""
-        try:
-            numbers = np.array(cells, np.float64)
-        except TypeError:  # of `UNSET`
-            if set(cells) != {UNSET}:
-                self._seen.add(at)
-            numbers = np.array([None if cell is UNSET else cell for cell in cells], np.float64)
-        else:
+    def _with_gaps(self, at: int, cells: Sequence[float | UnsetType | None]) -> bytes:
+        """Numbers of which some are None or `UNSET`, packed as NaN."""
+        if UNSET not in cells:
             self._seen.add(at)
-        return numbers.tobytes()
+            return np.array(cells, np.float64).tobytes()
+        if set(cells) != {UNSET}:
+            self._seen.add(at)
+        return np.array([None if c is UNSET else c for c in cells], np.float64).tobytes()
 
     def numbers(self) -> dict[str, bytearray]:
         """The numbers that occur, by name: float64, NaN for none."""
         return {self._names[at]: held for at, held in self._packed.items() if at in self._seen}
 
-    def others(self) -> Iterator[tuple[str, Words]]:
-        """The other values by name, of names that occur."""
-        for at, words in self._others.items():
-            if words.occurs:
-                yield self._names[at], words
-
-
-def _class_columns(name: str, words: Words) -> dict[str, Column]:
-    texts = words.column()
-    return {name: texts} if texts is not None else class_columns(name, words.cells())
-
-
-def _null(words: Words) -> list[Any]:
-    """The cells with None for `UNSET`."""
-    return [None if cell is UNSET else cell for cell in words.cells()]
+    def others(self) -> dict[str, Words]:
+        """The other values that occur, by name."""
+        return {self._names[at]: words for at, words in self._others.items() if words.occurs}
 
 
 def _any(cells: Sequence[Any]) -> bool:

@@ -11,39 +11,28 @@ they become columns: that halves what the columns cost.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from detectors.frame import ID, SOURCE_SHIFT, Array, Column, Frame
-from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, is_name, iso_ms
-from driftline.shapes import DOUBTS, Shapes, label_decoder
+from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, iso_ms
+from driftline.shapes import DOUBTS, Shapes
 from streams.rows.batches import Batches, is_columnar
 from streams.rows.cells import packer
 from streams.rows.shards import id_hashes
-from streams.rows.single_columns import LabelGather, PredictionGather
+from streams.rows.single_kinds import Event, Group, LabelKind, PredictionKind
 
-PIECE = 256
-"""Records read at once."""
+PIECE = 512
+"""Records read at once, where models are few: their objects take about a megabyte."""
 
-LESSONS_PER_BATCH = 4
-"""Events of one model and batch that may teach; a stream of odd ones must not cost twice."""
-
-MODELS_PER_BATCH = 64
-"""Models whose events may teach in one batch: each lesson costs by how many models are known."""
-
-_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]*)"')
-
-Event = Any
-"""A struct of a shape's own type, or of a label."""
+OF_A_MODEL = 64
+"""Records for each model in a piece: with fewer of one, the columns cost more than the cache."""
 
 
 @dataclass(slots=True)
@@ -81,15 +70,6 @@ class Read:
         return sum(frame.n for frame in self.frames)
 
 
-@dataclass(slots=True)
-class _Group:
-    """Events of one subject: their places among the records, and what they say."""
-
-    subject: str
-    gather: PredictionGather | LabelGather
-    places: list[int] = field(default_factory=list)
-
-
 class Singles:
     """Reads plain single events. What it has learnt of their shape changes speed, not results."""
 
@@ -105,8 +85,8 @@ class Singles:
                 v if v is None or len(v) <= MAX_MESSAGE_BYTES else None for v in records.values
             ]
             records = replace(records, values=values)  # the codec says what is wrong with them
-        form = _Labels() if records.rank == 1 else _Predictions(self._shapes)
-        read.frames += _Pieces(records, form, read.odd).frames()
+        kind = LabelKind() if records.rank == 1 else PredictionKind(self._shapes)
+        read.frames += _Pieces(records, kind, read.odd).frames()
         read.odd = sorted(place for place in read.odd if not self._is_batch(records, place, read))
         return read
 
@@ -127,103 +107,41 @@ class Singles:
         return frame is not None
 
 
-class _Labels:
-    """How labels are read and grouped."""
-
-    kind = "label"
-    decode = staticmethod(label_decoder.decode)
-
-    def again(self, _: bytes | None) -> Event | None:
-        """All labels look alike: what does not is odd."""
-        return None
-
-    def keys(self, events: Sequence[Event]) -> Iterable[Hashable]:
-        """One key for each event; those of equal keys are a group."""
-        return map(attrgetter("model"), events)
-
-    def group(self, event: Event) -> _Group | None:
-        """The group of events with this one's key; None: they are odd."""
-        model = event.model
-        if model is None or is_name(model):
-            return _Group(f"{model or ''}@", LabelGather())
-        return None
-
-
-class _Predictions:
-    """How predictions are read and grouped, in one batch."""
-
-    kind = "prediction"
-
-    def __init__(self, shapes: Shapes) -> None:
-        self.decode = shapes.decode
-        self._shapes = shapes
-        self._known = dict(shapes.by_type)
-        self._taught = Counter[str]()
-
-    def again(self, value: bytes | None) -> Event | None:
-        """The event, if its model's shape can learn from it; a few times a batch."""
-        found = None if value is None or is_columnar(value) else _MODEL.search(value)
-        if found is None or value is None:
-            return None
-        model = found[1].decode("utf-8", "replace")
-        taught = self._taught[model]
-        if taught >= LESSONS_PER_BATCH or (not taught and len(self._taught) > MODELS_PER_BATCH):
-            return None
-        self._taught[model] += 1
-        if not self._shapes.learn(model, value):
-            return None
-        self.decode = self._shapes.decode
-        self._known |= self._shapes.by_type  # events of the type before may wait still
-        with suppress(*DOUBTS):
-            return self.decode(value)
-        return None
-
-    def keys(self, events: Sequence[Event]) -> Iterable[Hashable]:
-        """One key for each event; those of equal keys are a group."""
-        return zip(map(type, events), map(attrgetter("version"), events), strict=True)
-
-    def group(self, event: Event) -> _Group | None:
-        """The group of events with this one's key; None: they are odd."""
-        if not is_name(event.version):
-            return None
-        shape = self._known[type(event)]
-        return _Group(f"{shape.model}@{event.version}", PredictionGather(shape))
-
-
 class _Pieces:
     """The plain events of a batch, read piece by piece; what is odd goes to `odd`."""
 
-    def __init__(self, records: Records, form: _Labels | _Predictions, odd: list[int]) -> None:
-        n = len(records.values)
-        self.records, self.form, self.odd = records, form, odd
-        self.ids = np.empty(n, ID)
-        self.ts = np.empty(n, np.int64)
+    def __init__(self, records: Records, kind: LabelKind | PredictionKind, odd: list[int]) -> None:
+        self.records, self.kind, self.odd = records, kind, odd
+        self.ids = np.empty(len(records.values), ID)
+        self.ts = np.empty(len(records.values), np.int64)
         self.latest = records.arrivals + MAX_AHEAD_MS
-        self.groups: dict[Hashable, _Group | None] = {}
+        self.groups: dict[Hashable, Group | None] = {}
 
     def frames(self) -> list[Frame]:
         """A frame of each subject, or several where its events differ."""
-        for start in range(0, len(self.records.values), PIECE):
-            events, places = self._decoded(start)
-            events, places = self._dated(events, places)
+        piece = max(PIECE, OF_A_MODEL * self.kind.models)
+        for start in range(0, len(self.records.values), piece):
+            events, places = self._decoded(start, start + piece)
+            if events:
+                events, places = self._dated(events, places)
             if events:
                 self._group(events, places)
         return [self._frame(group) for group in self.groups.values() if group is not None]
 
-    def _decoded(self, start: int) -> tuple[list[Event], list[int]]:
-        """The plain events of the piece from `start` on, and their places."""
+    def _decoded(self, start: int, stop: int) -> tuple[list[Event], list[int]]:
+        """The plain events from `start` to before `stop`, and their places."""
         events: list[Event] = []
         places: list[int] = []
-        decode = self.form.decode
-        for place, value in enumerate(self.records.values[start : start + PIECE], start):
+        decode = self.kind.decode
+        for place, value in enumerate(self.records.values[start:stop], start):
             try:
                 event = decode(value)  # type: ignore[arg-type]  # None raises
             except (*DOUBTS, TypeError):
-                event = self.form.again(value)
+                event = self.kind.again(value)
                 if event is None:
                     self.odd.append(place)
                     continue
-                decode = self.form.decode
+                decode = self.kind.decode
             events.append(event)
             places.append(place)
         return events, places
@@ -244,7 +162,7 @@ class _Pieces:
     def _group(self, events: list[Event], places: list[int]) -> None:
         """Hands the events to their groups."""
         parts: dict[Hashable, tuple[list[Event], list[int]]] = {}
-        keys = list(self.form.keys(events))
+        keys = list(self.kind.keys(events))
         if len(set(keys)) == 1:
             parts[keys[0]] = events, places
         else:
@@ -256,7 +174,7 @@ class _Pieces:
                 part[1].append(place)
         for key, (own, there) in parts.items():
             if key not in self.groups:
-                self.groups[key] = self.form.group(own[0])
+                self.groups[key] = self.kind.group(own[0])
             group = self.groups[key]
             if group is None:
                 self.odd += there
@@ -264,7 +182,7 @@ class _Pieces:
                 group.gather.add(own)
                 group.places += there
 
-    def _frame(self, group: _Group) -> Frame:
+    def _frame(self, group: Group) -> Frame:
         n, at, records = len(group.places), np.array(group.places, np.intp), self.records
         columns = {
             "id": Column(self.ids[at]),
@@ -274,7 +192,7 @@ class _Pieces:
             "offset": Column(records.offsets[at]),
             "index": Column(np.zeros(n, np.int64)),
         }
-        return Frame(group.subject, self.form.kind, n, columns | group.gather.columns())
+        return Frame(group.subject, self.kind.name, n, columns | group.gather.columns())
 
 
 def _index(places: list[int]) -> Array | slice:

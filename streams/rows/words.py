@@ -1,4 +1,4 @@
-"""Cells of one field that are most likely texts, as codes from the first look at them on."""
+"""Cells of one field that are most likely a few texts, as codes from the first look at them on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from msgspec import UNSET, UnsetType
 from detectors.frame import Column
 
 _TEXTS = frozenset({str, NoneType, UnsetType})
+_SAMPLE = 50
+"""Cells looked at first: if most of them differ, a look-up each costs more than it saves."""
 
 
 class Words:
@@ -26,49 +28,52 @@ class Words:
 
     def __init__(self, cells: Sequence[Any] = ()) -> None:
         self._codes = array("I")
-        self._codes_of: defaultdict[Any, int] = defaultdict(count().__next__)
-        self._others: list[Any] | None = None
-        """All cells as they are, if not all are texts."""
+        self._code_of: defaultdict[Any, int] = defaultdict(count().__next__)
+        self._plain: list[Any] | None = None
+        """All cells as they are, if they are not a few texts."""
         if cells:
             self.add(cells)
 
     def add(self, cells: Sequence[Any]) -> None:
         """Takes more cells, at least one."""
-        if self._others is None and type(cells[0]) not in _TEXTS:
-            self._others = self.cells()
-        if self._others is not None:
-            self._others += cells
+        if self._plain is None and not self._codes and not _few_texts(cells[:_SAMPLE]):
+            self._plain = []
+        if self._plain is not None:
+            self._plain += cells
             return
-        n, known = len(self._codes), len(self._codes_of)
-        self._codes.extend(map(self._codes_of.__getitem__, cells))
-        new = islice(reversed(self._codes_of), len(self._codes_of) - known)
-        if not _TEXTS.issuperset(map(type, new)):  # they may be equal, as 1 and True are
-            self._others = [*self.cells()[:n], *cells]
+        n, known = len(self._codes), len(self._code_of)
+        self._codes.extend(map(self._code_of.__getitem__, cells))
+        new = islice(reversed(self._code_of), len(self._code_of) - known)
+        if not _TEXTS.issuperset(map(type, new)):  # the codes lie: 1 and True are equal
+            self._plain = [*self.cells()[:n], *cells]
 
     @property
     def occurs(self) -> bool:
         """Whether one cell is more than `UNSET`, be it None."""
-        return self._others is not None or bool(self._codes_of.keys() - {UNSET})
+        seen = self._code_of if self._plain is None else self._plain
+        return any(cell is not UNSET for cell in seen)
 
     def cells(self) -> list[Any]:
-        """What was taken."""
-        if self._others is not None:
-            return self._others
-        values = list(self._codes_of)
+        """What was taken, None for `UNSET`."""
+        if self._plain is not None:
+            return [None if cell is UNSET else cell for cell in self._plain]
+        values = [None if value is UNSET else value for value in self._code_of]
         return [values[code] for code in self._codes]
 
     def column(self) -> Column | None:
-        """What `detectors.frame.text_column` makes of the cells; None: not all, or none, are texts.
-
-        None and `UNSET` are missing.
-        """
-        values = [value for value in self._codes_of if value is not None and value is not UNSET]
-        if self._others is not None or not values:
+        """What `detectors.frame.text_column` makes of `cells()`; None: they are not a few texts."""
+        text = [type(value) is str for value in self._code_of]
+        if self._plain is not None or not any(text):
             return None
+        values = [value for value in self._code_of if type(value) is str]
         codes = np.frombuffer(self._codes, np.uint32)
-        if len(values) == len(self._codes_of):
+        if all(text):
             return Column(codes, None, values)
-        text = np.array([type(value) is str for value in self._codes_of])
-        valid = text[codes]
+        valid = np.array(text)[codes]
         own = (np.cumsum(text) - 1).astype(np.uint32)
         return Column(np.where(valid, own[codes], np.uint32(0)), valid, values)
+
+
+def _few_texts(sample: Sequence[Any]) -> bool:
+    """Whether these are texts or missing, and half of them occur again."""
+    return _TEXTS.issuperset(map(type, sample)) and 2 * len(set(sample)) <= len(sample)

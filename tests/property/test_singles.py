@@ -17,6 +17,8 @@ from driftline import shapes
 from driftline.codec import decode
 from driftline.events import Reject
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES
+from streams.rows import single_kinds
+from streams.rows import singles as module
 from streams.rows.builder import RowBuilder
 from streams.rows.singles import Records, Singles
 from tests.strategies import rows_of
@@ -51,6 +53,10 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
 ODD = [None, b"", b"{}", b"poison", b'{"model":"', b"\xff\xfe", b"[]"]
 USUAL = {"prediction_id": "p", "model": "fraud", "version": "1", "prediction": "yes", "ts": T,
          "features": {"amount": 1.5, "age": 3, "land": "DE"}}  # fmt: skip
+
+
+def without(field: str) -> dict[str, Any]:
+    return {name: value for name, value in USUAL.items() if name != field}
 
 
 @st.composite
@@ -120,15 +126,22 @@ def _features(frame: Frame) -> set[str]:
     return {name[2:] for name in frame.columns if name[:2] in {"x:", "c:", "b:"}}
 
 
-@given(st.lists(st.lists(values(), max_size=12), max_size=3), st.integers(0, 1))
-@example([[orjson.dumps(USUAL)] * 3 + [orjson.dumps(USUAL | {"label": "no"})]], 0)
+@given(st.lists(st.lists(values(), max_size=12), max_size=3), st.integers(0, 1), st.integers(1, 12))
+@example([[orjson.dumps(USUAL)] * 3 + [orjson.dumps(USUAL | {"label": "no"})]], 0, 2)
+@example([[orjson.dumps(USUAL)] * 2 + [orjson.dumps({**USUAL, "model": None})]], 0, 3)
+@example([[orjson.dumps(USUAL), orjson.dumps(without("model"))] * 2], 0, 3)
+@example([[orjson.dumps(USUAL), orjson.dumps(USUAL | {"ts": "soon"}), orjson.dumps(USUAL)]], 0, 3)
+@example([[orjson.dumps(USUAL), orjson.dumps(USUAL | {"ts": T + MAX_AHEAD_MS + 9})]], 0, 3)
 def test_columns_made_at_once_are_those_made_row_by_row(
-    batches: list[list[bytes | None]], rank: int
+    batches: list[list[bytes | None]], rank: int, piece: int
 ):
     singles = Singles()  # what it learnt from one batch must not show in the next
     for batch in batches:
         expected, expected_rejects = slow(batch, rank)
-        got, rejects, _ = fast(singles, batch, rank)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "PIECE", piece)
+            patch.setattr(module, "OF_A_MODEL", 1)
+            got, rejects, _ = fast(singles, batch, rank)
         assert repr(seen(got)) == repr(seen(expected))
         assert sorted(map(repr, rejects)) == sorted(map(repr, expected_rejects))
 
@@ -148,6 +161,22 @@ def test_usual_events_take_the_short_way(changed: dict[str, Any]):
     records = [orjson.dumps(USUAL), orjson.dumps(USUAL | changed)] * 5
     _, _, rows = fast(Singles(), records, 0)
     assert rows == 10
+
+
+def test_events_with_spaces_and_in_any_order_take_the_short_way():
+    spaced = json.dumps(USUAL, sort_keys=True, indent=1).encode()
+    assert fast(Singles(), [spaced] * 5, 0)[2] == 5
+
+
+def test_models_learn_in_turn_where_a_batch_has_more_of_them_than_it_may_teach(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(single_kinds, "MODELS_PER_BATCH", 2)
+    singles, records = Singles(), [orjson.dumps(USUAL | {"model": f"m{i}"}) for i in range(5)]
+    for rows in (2, 4, 5):
+        got, _, taken = fast(singles, records, 0)
+        assert taken == rows
+        assert seen(got) == seen(slow(records, 0)[0])
 
 
 def test_a_message_over_the_limit_is_left_to_the_codec_which_refuses_it():

@@ -81,6 +81,23 @@ def test_a_ring_of_signals_comes_back_and_has_no_rows_where_there_are_no_signals
             assert same(restored.columns[name], column)
 
 
+@given(sizes=st.lists(st.integers(0, 120), min_size=1, max_size=40), looks=st.integers(0, 2**40))
+def test_rows_that_nobody_looks_at_are_held_as_if_somebody_had(sizes: list[int], looks: int):
+    plain, lazy, at = Ring(50), Ring(50), 0
+    for step, n in enumerate([1, *sizes]):
+        columns = {"ts": np.arange(at, at + n), "codes": np.arange(2 * n).reshape(2, n)}
+        at += n
+        seen = plain.extend(columns)
+        if looks >> step & 1:
+            found = lazy.extend(columns)
+            assert found.first == seen.first
+            assert all(same(found.columns[name], seen.columns[name]) for name in columns)
+        else:
+            lazy.add(columns)
+    assert lazy.dump() == plain.dump()
+    assert len(plain.columns["ts"]) == min(at, 50)
+
+
 @pytest.mark.parametrize("n", [0, 1, 6, 7, 40, 5_000])
 def test_the_state_of_adwin_is_packed_without_loss_in_half_the_bytes_or_so(n: int):
     detector = Adwin()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detectors.bank import Bank, Rate, Rates, Turn
 from detectors.bank.evidence import Evidence
@@ -154,22 +155,25 @@ def test_two_hundred_signals_cost_little_memory():
 
 
 @pytest.mark.parametrize("cuts", [(40,), (13, 27), (1, 2, 37)])
-def test_ticks_taken_together_are_bit_by_bit_those_one_by_one(cuts: tuple[int, ...]):
+@pytest.mark.parametrize("signals", [7, 30])
+@pytest.mark.parametrize("capped", [np.array([2, 5]), np.zeros(0, np.intp)])
+def test_ticks_taken_together_are_bit_by_bit_those_one_by_one(
+    cuts: tuple[int, ...], signals: int, capped: NDArray[np.intp]
+):
     rng = np.random.default_rng(1)
-    prior = np.full((7, 5), 0.2)
-    steps = np.round(rng.normal(-0.2, 1, (7, 40, 5)) / STEP) * STEP
-    one, many = (Evidence(prior, np.full(7, 3.5)) for _ in range(2))
-    capped = np.array([2, 5])
+    prior = np.full((signals, 5), 0.2)
+    steps = np.round(rng.normal(-0.2, 1, (40, signals, 5)) / STEP) * STEP
+    one, many = (Evidence(prior, np.full(signals, 3.5)) for _ in range(2))
     told_one, told_many, done = [], [], 0
     for tick in range(40):
-        over = one.advance(steps[:, tick], tick + 1)
+        over = one.advance(steps[tick], tick + 1)
         one.cap(capped)
         told_one += [(tick, at) for at in over.tolist() if at not in capped]
     for end in np.cumsum(cuts).tolist():
         while done < end:
-            done += many.glide(steps[:, done:end], done, capped)
+            done += many.glide(steps[done:end], done, capped)
             if done < end:
-                over = many.advance(steps[:, done], done + 1)
+                over = many.advance(steps[done], done + 1)
                 many.cap(capped)
                 told_many += [(done, at) for at in over.tolist() if at not in capped]
                 done += 1
