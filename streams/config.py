@@ -75,7 +75,8 @@ class WorkerSettings(BaseSettings):
     rebalance_timeout_s: Seconds = Field(60.0, description="Kafka rebalance timeout")
     request_timeout_s: Seconds = Field(20.0, description="a send unanswered so long has failed")
     raw_records: bool = Field(
-        True, description="read records without aiokafka's wrapper, if that passes its check"
+        True,
+        description="read and send with fewer copies than aiokafka makes, if that passes its check",
     )
     destinations: Path | None = Field(
         None, description="YAML file of notification destinations; unset: alerts are logged only"
@@ -84,9 +85,19 @@ class WorkerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
+    def bootstrap_servers(self) -> list[str]:
+        """host:port of each bootstrap server."""
+        assert self.broker is not None
+        return self.broker.split(",")
+
+    @property
     def group(self) -> str:
         """The consumer group that all workers of this deployment share."""
         return f"{self.topic_prefix}driftline"
+
+    def state_folder(self, stage: str) -> Path | None:
+        """Where a stage keeps its partitions' state on disk; None: nowhere."""
+        return None if self.state_dir is None else self.state_dir / self.group / stage
 
     @field_validator("broker")
     @classmethod

@@ -26,9 +26,9 @@ from faust.types import TP
 from detectors.flow.clock import ArrivalClock
 from detectors.frame import Frame
 from driftline.errors import DriftlineError
+from streams.kafka.batches import Batch
 from streams.kafka.channel import Header, Receiver, Sender
 from streams.kafka.frames import Message, pack
-from streams.kafka.transport import Batch
 from streams.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from driftline.errors import CheckpointError
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.session import RestartNeededError, Session, Stage, log_name
 from streams.telemetry.telemetry import Telemetry
 

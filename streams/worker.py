@@ -6,22 +6,15 @@ settings -> health server -> wait for the broker -> topics there? -> stages -> F
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import logging
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from signal import Signals
 from typing import Any
 
-import faust
 from faust.types import TP
 
-from driftline.errors import BrokerUnreachable, DriftlineError
+from driftline.errors import DriftlineError
 from streams.agents.answers import CommandFeed
 from streams.agents.commands import Commands
 from streams.agents.detect import Detect
@@ -32,8 +25,9 @@ from streams.agents.ledger import KafkaLedger
 from streams.agents.notify import GivenUp, Notify
 from streams.audit.recorder import Recorder
 from streams.config import WorkerSettings
-from streams.kafka import raw_fetch, transport
-from streams.kafka.provision import apply
+from streams.faust_app import FaustWorker, ProducerOutbox, faust_app
+from streams.kafka.batches import BatchSchema
+from streams.kafka.opening import SessionsNotOpenedError
 from streams.monitors.load import Monitors
 from streams.monitors.load import load as load_monitors
 from streams.notify.delivery import Engine
@@ -41,8 +35,9 @@ from streams.notify.destinations import load as load_destinations
 from streams.notify.picture import Pictures
 from streams.notify.rules import Destination
 from streams.operators.execution import executor
-from streams.session import Headers, Stage
+from streams.session import Stage
 from streams.stages import Stages
+from streams.startup import calm_collector, keep_memory, wait_for_broker
 from streams.state.changes import ChangeLog
 from streams.state.checkpoint import CheckpointStore
 from streams.state.held_rows import HeldRows
@@ -57,60 +52,6 @@ log = logging.getLogger(__name__)
 
 QUEUED_BATCHES = 8
 """Batches that wait for an agent before its partitions are paused: what bounds memory."""
-
-MAX_REQUEST_BYTES = 16 << 20
-BROKER_WAIT_S = 600.0
-STOP_LIMIT_S = 9.5
-"""How long a clean stop may take: supervisors that send SIGKILL wait 10 s or longer."""
-
-
-@dataclass(slots=True)
-class ProducerOutbox:
-    """Faust's producer as the stages' outbox."""
-
-    app: Any
-
-    async def send(
-        self,
-        topic: str,
-        partition: int | None,
-        value: bytes | None,
-        key: bytes | None,
-        headers: Headers,
-    ) -> Awaitable[Any]:
-        """The library's own future: it ends with the broker's ack, or raises."""
-        future: Awaitable[Any] = await self.app.producer.send(
-            topic, key, value, partition, None, list(headers)
-        )
-        return future
-
-
-class _FaustWorker(faust.Worker):
-    """Stops at the first signal; a second one, or a stop that hangs, ends the process at once.
-
-    What is not in a checkpoint then is read again, as after a kill -9.
-    """
-
-    def _schedule_shutdown(self, signal: Signals) -> None:
-        if self._signal_stop_time:
-            log.critical("a second signal: ending at once")
-            os._exit(128 + signal)
-        deadline = threading.Timer(STOP_LIMIT_S, _end_anyway)
-        deadline.daemon = True
-        deadline.start()
-        super()._schedule_shutdown(signal)
-
-
-class App(faust.App):
-    """Makes no folders: there is no Faust table, and nothing is left where a worker was started."""
-
-    def _create_directories(self) -> None:
-        """Faust would make `<group>-data` with folders for its tables in the current directory."""
-
-
-def _end_anyway() -> None:
-    log.critical("could not stop within %.0f s: ending at once", STOP_LIMIT_S)
-    os._exit(1)
 
 
 class Worker:
@@ -131,10 +72,10 @@ class Worker:
         self.telemetry = telemetry
         self.health = health
         self.stages = Stages(telemetry, time.monotonic)
-        self.app = _faust_app(settings, self.stages)
+        self.app = faust_app(settings, self.stages)
         self.outbox = ProducerOutbox(self.app)
         self.ledger = KafkaLedger(
-            self.outbox, bootstrap_servers(settings), topics.notifications, topics.alerts
+            self.outbox, settings.bootstrap_servers, topics.notifications, topics.alerts
         )
         self.notifier = Engine(
             destinations,
@@ -147,7 +88,7 @@ class Worker:
             self.stages,
             telemetry,
             self.outbox,
-            bootstrap=bootstrap_servers(settings),
+            bootstrap=settings.bootstrap_servers,
             topic=topics.alerts,
             timing=settings,
             monotonic=time.monotonic,
@@ -155,7 +96,7 @@ class Worker:
         )
         self.executor = executor(monitors, destinations)
         self.answers = CommandFeed(
-            bootstrap_servers(settings), topics.commands, self.notifier.command
+            settings.bootstrap_servers, topics.commands, self.notifier.command
         )
         self._connect(self._build(monitors))
 
@@ -175,7 +116,7 @@ class Worker:
             for kind in (Ingest, Commands)
         )
         shards, models = topics.partitions, topics.partitions
-        servers = bootstrap_servers(settings)
+        servers = settings.bootstrap_servers
         held = HeldRows()
         join = Join(
             self.outbox,
@@ -191,7 +132,7 @@ class Worker:
             held=held,
         )
         join.keep_on_disk(
-            ChangeLog(self.outbox, servers, topics.join_changes), state_folder(settings, join.name)
+            ChangeLog(self.outbox, servers, topics.join_changes), settings.state_folder(join.name)
         )
         detect = Detect(
             self.outbox,
@@ -220,14 +161,12 @@ class Worker:
 
     def _connect(self, stages: list[Stage]) -> None:
         """One Faust agent per stage, each on the batch channel of its topics."""
-        ids = ClusterTopicIds(bootstrap_servers(self.settings))
+        ids = ClusterTopicIds(self.settings.bootstrap_servers)
         for stage in stages:
             stage.commit = self._commit
             stage.topic_ids = ids
             self.stages.add(stage)
-            channel = self.app.topic(
-                *stage.topics, schema=transport.BatchSchema(), maxsize=QUEUED_BATCHES
-            )
+            channel = self.app.topic(*stage.topics, schema=BatchSchema(), maxsize=QUEUED_BATCHES)
             self.app.agent(channel, name=stage.name)(self._agent(stage))
         self.app.timer(1.0, name="tick")(self._tick)
         self.app.on_before_shutdown.connect(self._before_shutdown)
@@ -281,7 +220,7 @@ class Worker:
 
     def run(self) -> int:
         """Runs until a signal or a fatal error; returns the exit code."""
-        faust_worker = _FaustWorker(
+        faust_worker = FaustWorker(
             self.app,
             override_logging=False,
             redirect_stdouts=False,
@@ -293,7 +232,7 @@ class Worker:
             faust_worker.execute_from_commandline()
         except SystemExit as end:  # the library makes one of every error
             reason = faust_worker.crash_reason
-            if isinstance(reason, transport.SessionsNotOpenedError):
+            if isinstance(reason, SessionsNotOpenedError):
                 raise reason from end
             return int(end.code or 0)
         except DriftlineError as error:
@@ -315,6 +254,7 @@ def run_worker(settings: WorkerSettings) -> int:
     """
     logs.configure(settings.log_level)
     calm_collector()
+    keep_memory()
     monitors = load_monitors(settings.monitors)
     destinations = load_destinations(settings.destinations, models=monitors.notify)
     topics = Topics(
@@ -330,7 +270,7 @@ def run_worker(settings: WorkerSettings) -> int:
     health = HealthServer(telemetry, settings.health_port, host=settings.health_host)
     health.start()
     log.info("health and metrics: http://%s:%d/metrics", settings.health_host, health.port)
-    recorder = Recorder(",".join(bootstrap_servers(settings)), topics, settings.group, telemetry)
+    recorder = Recorder(",".join(settings.bootstrap_servers), topics, settings.group, telemetry)
     try:
         wait_for_broker(settings, topics, health)
         if settings.audit:
@@ -348,87 +288,5 @@ def run_worker(settings: WorkerSettings) -> int:
         health.stop()
 
 
-def calm_collector() -> None:
-    """Lets the cycle collector look less often: rows hold no cycles, and there are very many.
-
-    At Python's own thresholds it takes a fifth of the worker's time. What is there now (modules,
-    types) is not looked at any more.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
-def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:
-    """Returns once the broker answers and the topics are there; it creates those that are missing.
-
-    Raises:
-        BrokerUnreachable: it did not answer for ten minutes.
-    """
-    deadline = time.monotonic() + BROKER_WAIT_S
-    pause = 0.5
-    while True:
-        health.beat()
-        try:
-            for change in apply(
-                ",".join(bootstrap_servers(settings)),
-                topics,
-                create_time=settings.clock == "records",
-                timeout=10.0,
-            ):
-                log.info("topics: %s", change)
-        except BrokerUnreachable as error:
-            if time.monotonic() > deadline:
-                raise
-            health.set_ready(False, str(error))
-            log.warning("waiting for the broker: %s", error)
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)
-        else:
-            return
-
-
-def state_folder(settings: WorkerSettings, stage: str) -> Path | None:
-    """Where a stage keeps its partitions' state on disk; None: nowhere."""
-    return None if settings.state_dir is None else settings.state_dir / settings.group / stage
-
-
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def bootstrap_servers(settings: WorkerSettings) -> list[str]:
-    """host:port of each bootstrap server."""
-    assert settings.broker is not None
-    return settings.broker.split(",")
-
-
-def _faust_app(settings: WorkerSettings, stages: Stages) -> Any:
-    transport.register()
-    app = App(
-        settings.group,
-        broker=[f"{transport.ALIAS}://{server}" for server in bootstrap_servers(settings)],
-        store="memory://",  # no Faust table anywhere: state lives in our own checkpoints
-        broker_max_poll_records=10_000,
-        consumer_max_fetch_size=4 << 20,
-        consumer_auto_offset_reset="earliest",
-        # A broker that has just begun may not name all topics yet; what a rebalance then left out
-        # is found, and assigned, after this long.
-        consumer_metadata_max_age_ms=5_000,
-        broker_commit_interval=1.0,
-        broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.heartbeat_interval_s,
-        broker_rebalance_timeout=settings.rebalance_timeout_s,
-        broker_request_timeout=max(90.0, settings.session_timeout_s + 10),
-        producer_linger=0.0,
-        producer_max_batch_size=1 << 20,
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        producer_request_timeout=settings.request_timeout_s,
-        stream_wait_empty=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-    )
-    app.stages = stages
-    app.raw_records = settings.raw_records and raw_fetch.works()
-    return app

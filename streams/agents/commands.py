@@ -17,7 +17,7 @@ from driftline.errors import ContractError
 from driftline.events import Reject
 from driftline.rules import Reason
 from streams.agents.ingest import STILL, Ingest
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.rows.command_rows import command_frame, shard_of_command
 from streams.session import Session
 from streams.topics import Topics

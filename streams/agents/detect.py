@@ -10,7 +10,7 @@ import msgspec
 
 from driftline.alerts import encode
 from streams.agents.stateful import Stateful
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.monitors.load import Monitors
 from streams.pipeline.detect_shard import DetectShard
 from streams.session import Session

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from driftline.actions import Action, decode_action
 from driftline.errors import ContractError
 from driftline.rules import rfc3339
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.operators.execution import Executor
 from streams.session import Outbox, Session, Stage
 from streams.telemetry.telemetry import Telemetry

@@ -17,8 +17,8 @@ from faust.types import TP
 from detectors.frame import Array
 from driftline.codec import decode
 from driftline.events import Reject
+from streams.kafka.batches import Batch
 from streams.kafka.channel import Sender
-from streams.kafka.transport import Batch
 from streams.rows.builder import RowBuilder
 from streams.rows.dead_letters import dead_letter_headers
 from streams.rows.singles import Records, Singles

@@ -11,7 +11,7 @@ from detectors.flow.join import MemoryPending, Pending
 from detectors.frame import Frame
 from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.monitors.load import Monitors
 from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import model_partition

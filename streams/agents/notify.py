@@ -16,7 +16,7 @@ from driftline.alerts import Alert, decode_alert
 from driftline.errors import ContractError
 from streams.agents.answers import CommandFeed
 from streams.agents.ledger import KafkaLedger
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.notify.delivery import Engine
 from streams.notify.ledger import Notification, encode
 from streams.rows.dead_letters import dead_letter_headers

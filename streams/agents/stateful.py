@@ -13,9 +13,9 @@ from faust.types import TP
 from detectors.flow.clock import ArrivalClock
 from detectors.frame import Array, Frame
 from driftline.errors import CheckpointError
+from streams.kafka.batches import Batch
 from streams.kafka.channel import Receiver, Sender
 from streams.kafka.frames import Message, unpack
-from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.state.checkpoint import CheckpointStore, Pieces

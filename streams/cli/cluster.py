@@ -165,7 +165,7 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
     `again`: where the broker was away for so long that Faust would not read on, the process begins
     anew in its own place, and then waits for the broker as at any start.
     """
-    from streams.kafka.transport import SessionsNotOpenedError
+    from streams.kafka.opening import SessionsNotOpenedError
     from streams.worker import run_worker
 
     try:

@@ -1,10 +1,13 @@
 """Fetched records as the protocol's own objects: aiokafka's fetcher without its `ConsumerRecord`.
 
 aiokafka wraps each record in a `ConsumerRecord`, in Python, at about 2 us a message; the stages
-need no more of a record than its parser gives (offset, timestamp, key, value, headers). It reaches
-into internals of aiokafka, so `works` tries it on a real record batch when the worker starts: where
-the outcome is not that of the stock code, the worker reads records the stock way. A contract test
-pins the version and what is reached for.
+need no more of a record than its parser gives (offset, timestamp, key, value, headers). Checksums
+are verified here, of a whole answer at once (`streams.kafka.checksums`); what is not found intact
+is left to aiokafka, which raises what it raises.
+
+It reaches into internals of aiokafka, so `works` tries it on a real record batch when the worker
+starts: where the outcome is not that of the stock code, the worker reads records the stock way. A
+contract test pins the version and what is reached for.
 
 Source: aiokafka 0.14.0, `consumer/fetcher.py`.
 """
@@ -13,13 +16,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
 
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
+
+from streams.kafka.checksums import intact
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +37,49 @@ FIELDS = ("offset", "timestamp", "key", "value", "headers")
 class RawResults(OrderedDict[Any, Any]):
     """A fetcher's results by partition, each made to give records as they were parsed."""
 
+    def __init__(self, results: Mapping[Any, Any], intact: Collection[Any]) -> None:
+        self._intact = intact
+        super().__init__(results)
+
     def __setitem__(self, tp: Any, result: Any) -> None:
         if type(result) is FetchResult:
             make_raw(result)
+            if tp in self._intact:
+                result._partition_records._check_crcs = False  # noqa: SLF001  verified already
         super().__setitem__(tp, result)
+
+
+class CheckingClient:
+    """A fetcher's client that takes note of the partitions whose records came intact.
+
+    The fetcher makes its results of an answer before anything else can run, so what is noted is
+    always of the newest answer.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.intact: set[Any] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: Any, request: Any, **named: Any) -> Any:
+        """As the client's own."""
+        response = await self._client.send(node_id, request, **named)
+        if isinstance(request, FetchRequest):
+            for topic, partitions in response.topics:
+                for partition, *_, records in partitions:
+                    note = self.intact.add if intact(records or b"") else self.intact.discard
+                    note(TopicPartition(topic, partition))
+        return response
 
 
 def install(fetcher: Any) -> None:
     """Makes one fetcher give raw records from now on; those of other consumers stay as they are."""
     if not isinstance(fetcher._records, RawResults):  # noqa: SLF001  what this module is for
-        fetcher._records = RawResults(fetcher._records)  # noqa: SLF001
+        client = CheckingClient(fetcher._client)  # noqa: SLF001
+        fetcher._client = client  # noqa: SLF001
+        fetcher._records = RawResults(fetcher._records, client.intact)  # noqa: SLF001
 
 
 def make_raw(result: Any) -> None:

@@ -1,8 +1,8 @@
-"""The batch channel: everything that reaches into Faust and aiokafka, pinned by a contract test.
+"""The batch channel: Faust's consumer as the stages need it; what it reaches for is pinned.
 
 Faust hands an agent one event per Kafka message, which costs about 90 us each. Here one event is
-a `Batch`: up to 2,000 records of one partition. Faust still owns the group, the assignment, flow
-control and the order of a shutdown; this module changes four things:
+a `Batch` of one partition. Faust still owns the group, the assignment, flow control and the order
+of a shutdown; this module changes four things:
 
 1. `_drain_messages` cuts what was fetched into batches and tags each with its session's epoch;
 2. `seek_to_committed` opens a session for every stage partition and starts reading at the position
@@ -19,160 +19,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import faust
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
-from aiokafka.structs import TopicPartition as AioTopicPartition
+from aiokafka.errors import IllegalStateError
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from driftline.errors import DriftlineError
-from streams.kafka import raw_fetch
+from streams.kafka import requests
+from streams.kafka.batches import Batch, Sessions, cut
+from streams.kafka.connections import on_each
+from streams.kafka.consumer_thread import ConsumerThread
+from streams.kafka.opening import until_open
 from streams.kafka.pacing import Pacing
-
-MAX_BATCH_RECORDS = 4_000
-"""Records of one batch: some 20 ms of decoding, so the event loop keeps its pulse. Many, because
-what follows costs by the frame: each batch becomes one for every shard and subject in it."""
-
-MAX_BATCH_BYTES = 2 << 20
-"""Bytes of one batch: what ingest makes of them must fit one internal message (16 MiB)."""
-
-FETCH_WAIT_MS = 100
-"""How long the broker keeps a fetch while it has less than FETCH_BYTES. One fetch at a time is out,
-and what it does not ask for waits for it: an idle partition must not hold up a busy one."""
-
-FETCH_BYTES = 64 << 10
-"""Little that comes often costs more than the same at once."""
 
 PACED_AT_ONCE = 8
 """Batches of source partitions that go on before internal topics are looked at again."""
 
-OPEN_TIMEOUT_S = 20.0
-"""How long one try to open the sessions may take."""
-
-OPEN_GIVE_UP_S = 50.0
-"""No further try after this long: Faust takes a seek longer than its request timeout (90 s) for a
-stop, and never reads again. The worker begins anew before that, and waits for the broker."""
-
 ALIAS = "driftline"
-
-
-class SessionsNotOpenedError(DriftlineError):
-    """The broker was away for too long while partitions were assigned; a new process can wait."""
-
-    exit_code = 4
-
-    def __init__(self) -> None:
-        super().__init__("the sessions could not be opened in time")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one partition that tile [start, next_offset) of its log, in offset order."""
-
-    tp: TP
-    records: list[Any]
-    """Each with `streams.kafka.raw_fetch.FIELDS`."""
-    start: int
-    next_offset: int
-    epoch: int
-    """The session's epoch when the batch was cut; a batch of another epoch is stale."""
-
-
-class Reader(Protocol):
-    """What the transport needs of a session: where its reading stands."""
-
-    epoch: int
-    next_fetch: int
-    seeking: bool
-
-
-class Sessions(Protocol):
-    """What the transport needs of the worker: sessions by partition, opened and closed."""
-
-    def covers(self, topic: str) -> bool:
-        """Whether a stage reads this topic."""
-
-    def paced(self, topic: str) -> bool:
-        """Whether partitions of this topic are read in order of arrival."""
-
-    def reader(self, tp: TP) -> Reader | None:
-        """The open session of a partition."""
-
-    async def open(self, committed: Mapping[TP, tuple[int, str]]) -> Mapping[TP, int]:
-        """Opens a session per partition; returns the offset to read each from."""
-
-    def close(self, tps: set[TP]) -> None:
-        """Told that these partitions are being taken away."""
-
-    def hole(self, tp: TP, start: int, end: int) -> None:
-        """Told that the log has no records in [start, end), although they were asked for twice."""
-
-
-class BatchSchema(faust.Schema):
-    """Marks a topic as batched: the value of an event is the `Batch` itself."""
-
-    def compile(self, app: Any, **_: Any) -> Any:
-        """A decode function that passes the batch through."""
-
-        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
-            return app.create_event(None, message.value, None, message)
-
-        return decode
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Commits with metadata; a commit that the group refuses is no reason to die."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  Faust's 1,500 is no setting
-        consumer._fetch_min_bytes = FETCH_BYTES  # noqa: SLF001
-        return consumer
-
-    async def committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
-        """The group's (offset, metadata) for those partitions that have one."""
-        return dict(await self.call_thread(self._committed_with_metadata, tps))
-
-    async def _committed_with_metadata(self, tps: set[TP]) -> dict[TP, tuple[int, str]]:
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
-        wanted = [AioTopicPartition(tp.topic, tp.partition) for tp in tps]
-        answer = await coordinator.fetch_committed_offsets(wanted)
-        return {
-            TP(tp.topic, tp.partition): (m.offset, m.metadata)
-            for tp, m in answer.items()
-            if m.offset >= 0
-        }
-
-    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.consumer.raw:
-            raw_fetch.install(consumer._fetcher)  # noqa: SLF001
-        return await super()._fetch_records(consumer, *args, **kwargs)
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        metadata = self.consumer.commit_metadata
-        named = {
-            AioTopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, metadata.get(tp, "")
-            )
-            for tp, offset in offsets.items()
-            if tp in self.assignment()
-        }
-        if not named:
-            return False
-        try:
-            await self._ensure_consumer().commit(named)
-        except (CommitFailedError, IllegalStateError, KafkaError) as error:
-            # A zombie's commit is refused, as it should be; nothing but lag tools needs it, and
-            # ingest reads again what it could not commit.
-            self.log.warning("offsets not committed: %s", error)
-            return False
-        return True
 
 
 class Consumer(driver.Consumer):
@@ -187,6 +52,8 @@ class Consumer(driver.Consumer):
         self.stages: Sessions = self.app.stages
         self.raw: bool = self.app.raw_records
         """Whether records come as they were parsed, see `streams.kafka.raw_fetch`."""
+        self.direct: bool = self.app.direct
+        """Whether responses are received where they stay, see `streams.kafka.responses`."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -195,23 +62,8 @@ class Consumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Opens the sessions and seeks to their positions; tries again while the broker is away."""
-        give_up = self.loop.time() + OPEN_GIVE_UP_S
-        while True:
-            try:
-                async with asyncio.timeout(OPEN_TIMEOUT_S):
-                    return await self._open_sessions()
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-                # A library's stray one: Faust would take it for a stop, and never read again.
-                error: Exception = RuntimeError("a library cancelled its own task")
-            except (KafkaError, TimeoutError) as away:
-                error = away
-            if self.loop.time() > give_up:
-                raise SessionsNotOpenedError from error
-            self.log.warning("cannot open the sessions yet (%s); trying on", error)
-            await asyncio.sleep(1.0)
+        positions: Mapping[TP, int] = await until_open(self._open_sessions)
+        return positions
 
     async def _open_sessions(self) -> Mapping[TP, int]:
         committed = dict(await super().seek_to_committed())
@@ -338,9 +190,9 @@ class Consumer(driver.Consumer):
             if not (active is None or tp in active or tp in self._buffered_partitions):
                 continue
             if self.stages.paced(tp.topic):
-                self._pacing.add(tp, _slices(batch))
+                self._pacing.add(tp, cut(batch))
             else:
-                queues[tp] = _slices(batch)
+                queues[tp] = cut(batch)
         return queues
 
     def _behind(self) -> list[TP]:
@@ -415,24 +267,22 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
 
-def _slices(records: list[Any]) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    nbytes = 0
-    for record in records:
-        size = len(record.value or b"")
-        if part and (len(part) >= MAX_BATCH_RECORDS or nbytes + size > MAX_BATCH_BYTES):
-            yield part
-            part, nbytes = [], 0
-        part.append(record)
-        nbytes += size
-    if part:
-        yield part
+class Producer(driver.Producer):
+    """Sends what it is given with fewer copies, see `streams.kafka.requests`."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        if self.app.direct:
+            on_each(producer.client, requests.send_whole)
+            requests.build_batches(producer)
+        return producer
 
 
 class Transport(drivers.aiokafka.Transport):
-    """Faust's aiokafka transport with our consumer; broker URLs `driftline://host:port`."""
+    """Faust's aiokafka transport with our clients; broker URLs `driftline://host:port`."""
 
     Consumer: ClassVar[type] = Consumer
+    Producer: ClassVar[type] = Producer
 
 
 def register() -> None:

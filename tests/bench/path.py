@@ -31,7 +31,7 @@ from streams.pipeline.detect_shard import DetectShard
 from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import RowBuilder, model_partition
 from streams.rows.singles import Records, Singles
-from streams.worker import calm_collector
+from streams.startup import calm_collector
 from tests.bench import load, setting
 from tests.bench.load import START_MS, Shape
 

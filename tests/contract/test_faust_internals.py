@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import aiokafka
 import pytest
@@ -12,7 +13,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 
-from streams.kafka import raw_fetch, transport
+from streams.kafka import batches, consumer_thread, opening, raw_fetch, transport
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_the_seek_hook_is_called_once_per_rebalance_and_by_nobody_else():
 
     assert "seek_to_committed" in inspect.getsource(stock.Consumer.perform_seek)
     assert "perform_seek" in inspect.getsource(recovery.Recovery._resume_streams)
-    assert "perform_seek" not in inspect.getsource(transport)
+    assert "perform_seek" not in inspect.getsource(transport) + inspect.getsource(opening)
 
 
 class _Record:
@@ -67,14 +68,16 @@ class _Record:
     [
         ([], []),
         ([10] * 3, [3]),
-        ([10] * (transport.MAX_BATCH_RECORDS + 1), [transport.MAX_BATCH_RECORDS, 1]),
-        ([transport.MAX_BATCH_BYTES, 1, 1], [1, 2]),
-        ([transport.MAX_BATCH_BYTES + 1, 1], [1, 1]),
+        ([10] * (batches.MAX_BATCH_RECORDS + 1), [batches.MAX_BATCH_RECORDS, 1]),
+        ([batches.MAX_BATCH_BYTES, 1, 1], [1, 2]),
+        ([batches.MAX_BATCH_BYTES + 1, 1], [1, 1]),
+        ([batches.HEAVY_BYTES - 1] * 1_281, [1_280, 1]),
+        ([batches.HEAVY_BYTES] * 513, [512, 1]),
     ],
 )
 def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
-    slices = transport._slices([_Record(size) for size in sizes])
-    assert [len(part) for part in slices] == expected
+    parts = batches.cut([_Record(size) for size in sizes])
+    assert [len(part) for part in parts] == expected
 
 
 def test_raw_records_say_what_aiokafkas_own_say_and_say_so_if_they_do_not(monkeypatch):
@@ -91,7 +94,7 @@ def test_the_fetcher_puts_its_results_where_raw_records_are_switched_on():
     assert source.count("self._records = ") == 1  # in the constructor, before we replace it
     assert "res_or_error.getall(max_records)" in source
     assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords)
-    results = raw_fetch.RawResults()
+    results = raw_fetch.RawResults({}, ())
     results["tp"] = error = fetcher.FetchError(error=KeyError(), backoff=0)
     assert results["tp"] is error
 
@@ -101,12 +104,15 @@ def test_a_fetch_waits_as_long_as_we_say(monkeypatch):
     monkeypatch.setattr(
         driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda _self, _transport: made
     )
-    thread = transport.ConsumerThread.__new__(transport.ConsumerThread)
+    thread = consumer_thread.ConsumerThread.__new__(consumer_thread.ConsumerThread)
+    thread.consumer = SimpleNamespace(direct=True)
+    made._client = client = SimpleNamespace(_get_conn=None)
     assert thread._create_worker_consumer(None) is made
+    assert client._get_conn is not None  # its connections are ours
     starts = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     for name, value in (
-        ("_fetch_max_wait_ms", transport.FETCH_WAIT_MS),
-        ("_fetch_min_bytes", transport.FETCH_BYTES),
+        ("_fetch_max_wait_ms", consumer_thread.FETCH_WAIT_MS),
+        ("_fetch_min_bytes", consumer_thread.FETCH_BYTES),
     ):
         assert getattr(made, name) == value
         assert f"{name.removeprefix('_')}=self.{name}" in starts

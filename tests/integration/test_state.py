@@ -29,9 +29,9 @@ from streams.agents.join import Join
 from streams.agents.join_disk import PartitionDisk
 from streams.brokers import Broker
 from streams.cli import app
+from streams.kafka.batches import Batch
 from streams.kafka.channel import Header
 from streams.kafka.frames import Message, pack
-from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
 from streams.session import RestartNeededError, Session
 from streams.state import checkpoint, pending_disk

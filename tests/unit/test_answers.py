@@ -15,8 +15,8 @@ from driftline.alerts import Command, decode_command, encode
 from driftline.errors import ContractError, DeliveryError
 from streams.agents.commands import Commands
 from streams.agents.ingest import Ingest
+from streams.kafka.batches import Batch
 from streams.kafka.frames import unpack
-from streams.kafka.transport import Batch
 from streams.monitors.load import Monitors
 from streams.notify.policy import NotifyState
 from streams.notify.rules import Destination

@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 
 from streams import stages
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.session import Session, Stage
 from streams.stages import Stages
 from streams.telemetry.telemetry import Telemetry

@@ -209,7 +209,7 @@ def test_replay_prints_tables_for_people(tmp_path: Path):
 
 AGAIN = """
 import os, streams.worker
-from streams.kafka.transport import SessionsNotOpenedError
+from streams.kafka.opening import SessionsNotOpenedError
 
 def run_worker(settings):
     print(os.getpid(), settings.broker, flush=True)

@@ -18,7 +18,7 @@ from detectors.spec import MonitorSpec
 from driftline.actions import Action, decode_action
 from driftline.errors import DeliveryError, UsageError
 from streams.agents.execute import Execute, Known
-from streams.kafka.transport import Batch
+from streams.kafka.batches import Batch
 from streams.monitors.load import Monitors
 from streams.notify.rules import Destination, Retry
 from streams.notify.secrets import PlainText

@@ -1,0 +1,35 @@
+"""What a worker's process does before its first record."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+TOUCHED = """
+import resource, sys
+from streams.startup import keep_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        answers = [b"x" * (3 << 20) for _ in range(8)]
+        del answers
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+stock = faults()
+keep_memory()
+faults()
+print(stock, faults())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_memory_that_was_freed_is_used_again_without_asking_the_system():
+    command = [sys.executable, "-c", TOUCHED]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    stock, kept = map(int, said.split())
+    assert stock > 10_000
+    assert kept < stock / 20
