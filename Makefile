@@ -1,7 +1,7 @@
 # Every target sets itself up: it needs Python 3.11 or newer and make, nothing else.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check test-kafka chaos fuzz calibrate bench bench-quick bench-core bench-path \
-	bench-pending soak profile clean
+	bench-pending bench-checkpoints soak profile clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,9 @@ bench-path: $(READY) ## CPU time of a prediction and its label in each stage, in
 
 bench-pending: $(READY) ## 20 million predictions that wait on disk: memory, size, lookups; minutes
 	@$(BIN)/python -m tests.bench.pending $(ARGS)
+
+bench-checkpoints: $(READY) ## what a checkpoint of 10,000 to a million waiting predictions costs; a minute
+	@$(BIN)/python -m tests.bench.checkpoints $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## events per CPU second beside Faust, Quix Streams and a plain loop; latency; minutes
 	@$(BIN)/python -m tests.bench $(ARGS)

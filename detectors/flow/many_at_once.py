@@ -15,8 +15,9 @@ import numpy as np
 
 from detectors.flow.groups import groups
 from detectors.flow.id_table import GONE, NONE, ODD, PAST, IdTable, words_of
+from detectors.flow.label_slab import LabelSlab
 from detectors.flow.pending import Slot
-from detectors.flow.slab import LabelSlab, Slab
+from detectors.flow.slab import Slab
 from detectors.flow.stacked import together
 from detectors.flow.stored_slots import StoredSlots
 from detectors.frame import ID, Array, Frame
@@ -34,7 +35,6 @@ class ManyAtOnce(ABC):
         self._index: dict[bytes, int | tuple[int, ...]] = {}
         self._slabs: dict[int, Slab] = {}
         self._slots: dict[str, dict[bytes, Slot]] = {}
-        self._slot_ids: dict[int, list[tuple[str, bytes]]] = defaultdict(list)  # end -> where
         self._label_slabs: dict[int, LabelSlab] = {}
         self._label_numbers: dict[int, dict[str, int]] = defaultdict(dict)  # end, model -> slab
         self._next_label_slab = 0
@@ -104,7 +104,8 @@ class ManyAtOnce(ABC):
         if number is None:
             number = self._next_label_slab
             self._next_label_slab += 1
-            self._label_slabs[number] = LabelSlab(model, end)
+            single = self._slots.setdefault(model, {})
+            self._label_slabs[number] = LabelSlab(model, end, single)
             self._label_numbers[end][model] = number
             self._add_end(end)
         return number
@@ -143,9 +144,10 @@ class ManyAtOnce(ABC):
             slab = self._label_slabs[number]
             rows = refs[at] & ROW
             slots = slab.slots(rows)
-            self._slots.setdefault(slab.model, {}).update(slots)
-            self._slot_ids[slab.end] += [(slab.model, row_id) for row_id in slots]
-            slab.moved.update(rows.tolist())
+            self._slots[slab.model].update(slots)
+            for row_id in slots:
+                slab.touched.touch(row_id)
+            slab.moved.frombytes(rows.tobytes())
 
     def _mark(self) -> None:
         """After a step the table says of ids that were looked at what the dictionaries have."""
@@ -171,17 +173,17 @@ class ManyAtOnce(ABC):
         ids = np.ascontiguousarray(words[others]).view(ID).reshape(-1)
         return list(zip(ids.tolist(), refs[others].tolist(), strict=True))
 
-    def _forget_labels(self, end: int) -> dict[str, int]:
-        """Labels that end are in the table no more; gives how many of each model."""
-        gone: dict[str, int] = {}
-        for model, number in self._label_numbers.pop(end, {}).items():
+    def _forget_labels(self, end: int) -> list[LabelSlab]:
+        """Labels that end are in the table no more; gives their slabs."""
+        gone: list[LabelSlab] = []
+        for number in self._label_numbers.pop(end, {}).values():
             slab = self._label_slabs.pop(number)
             rows = slab.alive()
             places = self._table.find(slab.rows.words(0, slab.rows.n)[rows])
             self._table.label[places] = PAST
             alone = places[self._table.prediction[places] == NONE]
             self._table.prediction[alone], self._table.label[alone] = GONE, NONE
-            gone[model] = slab.count
+            gone.append(slab)
             self._entries -= slab.count
         return gone
 
@@ -192,12 +194,16 @@ class ManyAtOnce(ABC):
         slabs = self._slabs.items()
         if not slabs:
             return
-        words = np.concatenate([slab.rows.words(0, slab.n) for _, slab in slabs])
+        alive = np.concatenate([slab.alive() for _, slab in slabs])
+        words = np.concatenate([slab.rows.words(0, slab.n) for _, slab in slabs])[alive]
         refs = np.concatenate([(number << SHIFT) + np.arange(slab.n) for number, slab in slabs])
+        refs = refs[alive]
         places = self._table.places(words)
         alone = _once(places)
+        singly = [(number << SHIFT) + row for number, slab in slabs for row in slab.labels]
+        alone &= ~np.isin(refs, np.array(singly, np.int64))
         self._table.prediction[places] = np.where(alone, refs, ODD)
-        labelled = np.concatenate([slab.labelled() for _, slab in slabs])
+        labelled = np.concatenate([slab.labelled() for _, slab in slabs])[alive]
         self._table.label[places] = np.where(labelled & alone, PAST, NONE)  # until a slot is there
         for number, slab in slabs:
             slab.take_labels(refs[~alone & (refs >> SHIFT == number)] & ROW)
@@ -227,6 +233,23 @@ class ManyAtOnce(ABC):
             start += part.labels.n
             for row_id, slot in part.each(odd):
                 yield part.model, row_id, slot
+
+    def _meet_again(self) -> None:
+        """Makes the labels of all slabs findable, once the predictions are."""
+        for number, slab in self._label_slabs.items():
+            rows = slab.alive()
+            places = self._table.places(slab.rows.words(0, slab.rows.n)[rows])
+            self._table.label[places] = (number << SHIFT) + rows
+            alone = places[self._table.prediction[places] == GONE]
+            self._table.prediction[alone] = NONE
+            self._entries += slab.count
+
+    def _wait_singly(self, model: str, slots: dict[bytes, Slot]) -> None:
+        """Labels that are looked at one by one, as they lie in their slabs' blocks."""
+        if slots:
+            self.fetch(np.frombuffer(b"".join(slots), ID))
+            self._slots[model].update(slots)
+            self._entries += len(slots)
 
     def rows(self, refs: Array) -> Frame:
         """See `Pending`."""

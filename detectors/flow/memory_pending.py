@@ -6,15 +6,19 @@ A ref is (number of the slab << 32 | row in it). About 200 bytes per prediction,
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from detectors.flow.groups import groups
+from detectors.flow.label_slab import LabelSlab
 from detectors.flow.many_at_once import ROW, SHIFT, ManyAtOnce
 from detectors.flow.pending import Label, Slot
+from detectors.flow.saved_blocks import Block
 from detectors.flow.sequencer import FOREVER
 from detectors.flow.slab import Slab
+from detectors.flow.slab_blocks import assembled_slabs, cut_slabs, parts_of
 from detectors.flow.stored_slots import StoredSlots, dump_slots
 from detectors.frame import Array, Frame
 
@@ -95,7 +99,7 @@ class MemoryPending(ManyAtOnce):
     def dismiss(self, ref: int) -> None:
         """See `Pending`."""
         self._see(ref)
-        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
+        self._slabs[ref >> SHIFT].dead.append(ref & ROW)
 
     def _see(self, ref: int) -> None:
         if self._entries >= self.max_entries:
@@ -114,7 +118,7 @@ class MemoryPending(ManyAtOnce):
 
     def forget(self, row_id: bytes, ref: int) -> None:
         """See `Pending`."""
-        self._slabs[ref >> SHIFT].dead.add(ref & ROW)
+        self._slabs[ref >> SHIFT].dead.append(ref & ROW)
         self._unindex(row_id, ref)
 
     def _unindex(self, row_id: bytes, ref: int) -> None:
@@ -142,7 +146,7 @@ class MemoryPending(ManyAtOnce):
 
     def set_label(self, ref: int, label: Label) -> None:
         """See `Pending`."""
-        self._slabs[ref >> SHIFT].labels[ref & ROW] = label
+        self._slabs[ref >> SHIFT].set_label(ref & ROW, label)
 
     # -- labels --------------------------------------------------------------------------------
 
@@ -160,9 +164,12 @@ class MemoryPending(ManyAtOnce):
                 self._evict()
             self._entries += 1
         slots[row_id] = slot
-        if known is None or known.end != slot.end:
-            self._slot_ids[slot.end].append((model, row_id))
-            self._add_end(slot.end)
+        if known is not None and known.end != slot.end:  # it lies there no more
+            self._label_slab(model, known.end).touched.touch(row_id)
+        self._label_slab(model, slot.end).touched.touch(row_id)
+
+    def _label_slab(self, model: str, end: int) -> LabelSlab:
+        return self._label_slabs[self._label_number(model, end)]
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -202,22 +209,25 @@ class MemoryPending(ManyAtOnce):
                 self._losses[subject, "pending_full"] += slab.count
             self._entries -= slab.count
             slab.count = 0
-        for model, labels in self._forget_labels(end).items():
-            if evicted and labels:
-                self._losses[f"{model}@", "pending_full"] += labels
-        for model, row_id in self._slot_ids.pop(end, ()):
-            slot = self.slot(model, row_id)
-            if slot is None or slot.end != end:
+        for labels in self._forget_labels(end):
+            if evicted and labels.count:
+                self._losses[f"{labels.model}@", "pending_full"] += labels.count
+            self._forget_singly(labels, evicted=evicted)
+        if complete:
+            self._ends.discard(end)
+        return before - self._entries
+
+    def _forget_singly(self, labels: LabelSlab, *, evicted: bool) -> None:
+        for row_id in labels.touched.keys:
+            slot = self.slot(labels.model, row_id)
+            if slot is None or slot.end != labels.end:
                 continue  # it was said again, and lies in a later slice
-            del self._slots[model][row_id]
+            del self._slots[labels.model][row_id]
             self._looked_at.append(row_id)
             self._entries -= 1
             if evicted or not slot.matched:
                 name = "pending_full" if evicted else "orphan_labels"
-                self._losses[f"{model}@", name] += 1
-        if complete:
-            self._ends.discard(end)
-        return before - self._entries
+                self._losses[f"{labels.model}@", name] += 1
 
     def _clear_slab(self, number: int, slab: Slab) -> None:
         for row_id, ref in self._forget_predictions(number, slab.floor, slab.seen):
@@ -231,8 +241,19 @@ class MemoryPending(ManyAtOnce):
 
     # -- checkpoint ----------------------------------------------------------------------------
 
+    def blocks(self) -> tuple[dict[str, Any], list[Block]]:
+        """The store in parts, for the checkpoint; taken between steps.
+
+        Returns:
+            Builtins that say what the blocks are, and the blocks. Of those there are as many as
+            the store is large, but what lies in them is encoded only where it changed.
+        """
+        held = [slab for slab in self._slabs.values() if slab.count]
+        about, blocks = cut_slabs(held, self._label_slabs.values())
+        return about | {"max_entries": self.max_entries}, blocks
+
     def dump(self) -> dict[str, Any]:
-        """See `Pending`. Taken between steps."""
+        """See `Pending`: equal stores give equal ones. What `blocks` gives is less work."""
         slabs = [dumped for slab in self._slabs.values() if (dumped := slab.dump()) is not None]
         usual: dict[str, list[tuple[int, Frame]]] = {m: [] for m, s in self._slots.items() if s}
         for labels in self._label_slabs.values():
@@ -254,5 +275,27 @@ class MemoryPending(ManyAtOnce):
         slots = [StoredSlots.load(entry) for entry in dumped["slots"]]
         for model, row_id, slot in store._wait_again(slots):
             store.set_slot(model, row_id, slot)
+        store._mark()
+        return store
+
+    @classmethod
+    def assemble(cls, about: dict[str, Any], blocks: Sequence[Block]) -> MemoryPending:
+        """The store that `blocks` gave in parts; every later step gives what it would have given.
+
+        Its blocks lie where those do, until they change.
+        """
+        store = cls(about["max_entries"])
+        left = iter(blocks)
+        for slab in assembled_slabs(about, left):
+            store._adopt(slab)
+            store._entries += slab.count
+        store._find_again()
+        singly = []
+        for model, end, *lengths in about["labels"]:
+            labels = store._label_slab(model, end)
+            singly.append((model, labels.assemble(parts_of(left, lengths))))
+        store._meet_again()
+        for model, slots in singly:
+            store._wait_singly(model, slots)
         store._mark()
         return store

@@ -7,7 +7,7 @@ rows by id, to keep a label beside them, and to let whole slices of time go. Row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -138,14 +138,41 @@ class Pending(Protocol):
         """The store as builtins, for the checkpoint."""
 
 
+class PendingAtOnce(Pending, Protocol):
+    """A store that takes the usual rows of a step as whole columns: `detectors.flow.usual`."""
+
+    def places(self, words: Array) -> tuple[Array, Array, Array]:
+        """Of ids: where they lie in a table (until the end of the step), and what is known.
+
+        Returns:
+            places; the ref of the id's one prediction, `GONE` where nothing is known of the id,
+            something else below 0 otherwise; the ref of its label, `NONE` where it never had one.
+            Each of shape (n,).
+        """
+
+    def subjects(self, refs: Array) -> tuple[Array, Array, list[str]]:
+        """(ts in ms, place in the list, subjects) of predictions."""
+
+    def put_all(self, places: Array, refs: Array) -> None:
+        """Make kept rows of new ids findable; there is room for them."""
+
+    def meet_all(self, model: str, places: Array, refs: Array, labels: Frame, ends: Array) -> None:
+        """Rows without a label get their first one, which is also kept; there is room for it."""
+
+
 def label_rows(frame: Frame) -> list[Label]:
     """The labels of a frame, in its order."""
+    return list(map(Label._make, label_fields(frame)))
+
+
+def label_fields(frame: Frame) -> Iterator[tuple[Any, ...]]:
+    """The fields of each `Label` of a frame, in its order."""
     columns = frame.columns
     n = frame.n
     ts = frame.ints("ts").tolist()
     sources = columns["label_source"].texts() if "label_source" in columns else []
     order_ts = columns["order_ts"].data.tolist() if "order_ts" in columns else ts
-    fields = zip(
+    return zip(
         ts,
         [source or "" for source in sources] or [""] * n,
         columns["label"].texts() if "label" in columns else [None] * n,
@@ -157,7 +184,6 @@ def label_rows(frame: Frame) -> list[Label]:
         frame.ints("index").tolist(),
         strict=True,
     )
-    return list(map(Label._make, fields))
 
 
 def label_frame(subject: str, ids: Sequence[bytes] | None, labels: Sequence[Label]) -> Frame:

@@ -1,4 +1,4 @@
-"""Slabs: predictions of a subject, or labels of a model, that end in one slice, as columns."""
+"""Slabs of predictions of a subject that end in one slice, as columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from detectors.flow.id_table import NONE
-from detectors.flow.pending import Label, Slot, label_frame, label_rows, plain_labels, stored_labels
-from detectors.flow.stacked import Rows
+from detectors.flow.pending import Label, label_frame, label_rows, plain_labels, stored_labels
+from detectors.flow.saved_blocks import Block, Series, Touched, decoded
+from detectors.flow.stacked import Rows, tidy
 from detectors.frame import Array, Frame, concat
 from detectors.frame_codec import decode_frame, encode_array, encode_frame
+
+ROW = np.dtype("<u4")
+"""A row's number in a checkpoint."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +33,9 @@ class Slab:
     label_rows: Rows = field(default_factory=Rows)
     label_at: array[int] = field(default_factory=lambda: array("q"))
     """Row -> its label in `label_rows`; -1: none there."""
-    dead: set[int] = field(default_factory=set)
+    labelled_rows: array[int] = field(default_factory=lambda: array("q"))
+    """The row of each label in `label_rows`."""
+    dead: array[int] = field(default_factory=lambda: array("q"))
     """Rows never found: repeats, and rows that a later one replaced."""
     seen: int = 0
     """Rows below this one were put or dismissed."""
@@ -37,11 +43,29 @@ class Slab:
     """Rows below this one are forgotten."""
     count: int = 0
     """Rows that count towards the store's limit."""
+    _touched: Touched[int] = field(default_factory=Touched)
+    """Rows of `labels` that were set."""
+    _series: tuple[Series, Series, Series] = field(
+        default_factory=lambda: (Series(), Series(), Series())
+    )
+    """Of rows, of `label_rows`, of `dead`."""
 
     @property
     def n(self) -> int:
         """Rows, the forgotten ones among them."""
         return self.rows.n
+
+    def alive(self) -> Array:
+        """Which rows can be found, shape (n,)."""
+        found = np.ones(self.n, bool)
+        found[: self.floor] = False
+        found[np.frombuffer(self.dead, np.int64)] = False
+        return found
+
+    def set_label(self, row: int, label: Label) -> None:
+        """A row that is looked at on its own has this label now."""
+        self.labels[row] = label
+        self._touched.touch(row)
 
     def append(self, frame: Frame) -> None:
         """Add rows."""
@@ -54,6 +78,7 @@ class Slab:
         """These rows have labels now: `plain_labels`, in their order."""
         at = np.frombuffer(self.label_at, np.int64)
         at[rows] = self.label_rows.n + np.arange(len(rows))
+        self.labelled_rows.frombytes(rows.astype(np.int64).tobytes())
         self.label_rows.append(labels)
 
     def take_labels(self, rows: Array) -> None:
@@ -73,16 +98,14 @@ class Slab:
         """The rows that can be found, as builtins; None: there are none, and nothing counts."""
         if not self.count:
             return None
-        found = np.ones(self.n, bool)
-        found[: self.floor] = False
-        found[list(self.dead)] = False
+        found = self.alive()
         alive = np.flatnonzero(found)
         said, labels = self._labels(found)
         return {
             "subject": self.subject,
             "end": self.end,
             "count": self.count,
-            "frame": encode_frame(self.rows.taken(alive)) if len(alive) else None,
+            "frame": encode_frame(tidy(self.rows.taken(alive))) if len(alive) else None,
             "labelled": encode_array(np.searchsorted(alive, said).astype(np.uint32)),
             "labels": encode_frame(labels),
         }
@@ -112,33 +135,64 @@ class Slab:
             slab.set_labels(rows, plain_labels(decode_frame(dumped["labels"])))
         return slab
 
+    # -- in blocks -----------------------------------------------------------------------------
 
-@dataclass(slots=True, eq=False)
-class LabelSlab:
-    """Labels of one model that met their prediction and end in one slice."""
+    def blocks(self) -> list[list[Block]]:
+        """The slab as blocks: its rows, labels, labels of rows looked at one by one, dead rows."""
+        rows, labels, dead = self._series
+        return [
+            rows.cut(self.n, self._block_of_rows),
+            labels.cut(self.label_rows.n, self._block_of_labels),
+            self._touched.cut(self._block_of_touched),
+            dead.cut(len(self.dead), self._block_of_dead),
+        ]
 
-    model: str
-    end: int
-    rows: Rows = field(default_factory=Rows)
-    """`plain_labels` with ids."""
-    moved: set[int] = field(default_factory=set)
-    """Rows that are looked at one by one from now on, and not here."""
+    def _block_of_rows(self, start: int, stop: int) -> dict[str, Any]:
+        return encode_frame(self.rows.span(start, stop))
 
-    @property
-    def count(self) -> int:
-        """Labels that are still here."""
-        return self.rows.n - len(self.moved)
+    def _block_of_labels(self, start: int, stop: int) -> dict[str, Any]:
+        rows = np.frombuffer(self.labelled_rows[start:stop], np.int64)
+        labels = stored_labels(self.label_rows.span(start, stop))
+        return {"rows": encode_array(rows.astype(ROW)), "labels": encode_frame(labels)}
 
-    def slots(self, rows: Array) -> dict[bytes, Slot]:
-        """Id -> what waits, of these rows."""
-        if not len(rows):
-            return {}
-        labels = self.rows.taken(rows)
-        found = [Slot(label, True, label.arrival, self.end) for label in label_rows(labels)]
-        return dict(zip(labels.columns["id"].data.tolist(), found, strict=True))
+    def _block_of_touched(self, start: int, stop: int) -> dict[str, Any]:
+        rows = self._touched.keys[start:stop]
+        labels = label_frame("", None, [self.labels[row] for row in rows])
+        return {"rows": encode_array(np.array(rows, ROW)), "labels": encode_frame(labels)}
 
-    def alive(self) -> Array:
-        """The rows that are still here."""
-        here = np.ones(self.rows.n, bool)
-        here[list(self.moved)] = False
-        return np.flatnonzero(here)
+    def _block_of_dead(self, start: int, stop: int) -> bytes:
+        return encode_array(np.array(self.dead[start:stop], ROW))
+
+    @classmethod
+    def assemble(cls, subject: str, end: int, parts: list[list[Block]]) -> Slab:
+        """The slab of which `blocks` gave these; its rows have the numbers they had."""
+        slab = cls(subject, end)
+        rows, labels, touched, dead = ([decoded(block) for block in part] for part in parts)
+        frames = [decode_frame(frame) for frame in rows]
+        for frame in frames:
+            slab.append(frame)
+        slab.seen = slab.n
+        labelled = [row_numbers(part["rows"]) for part in labels]
+        for at, part in zip(labelled, labels, strict=True):
+            slab.set_labels(at, plain_labels(decode_frame(part["labels"])))
+        singly = [row_numbers(part["rows"]) for part in touched]
+        for at, part in zip(singly, touched, strict=True):
+            said = label_rows(decode_frame(part["labels"]))
+            slab._touched.keys += at.tolist()
+            slab.labels.update(zip(at.tolist(), said, strict=True))
+            np.frombuffer(slab.label_at, np.int64)[at] = NONE
+        gone = [row_numbers(part) for part in dead]
+        for at in gone:
+            slab.dead.frombytes(at.tobytes())
+        rows_of, labels_of, dead_of = slab._series
+        rows_of.adopt([frame.n for frame in frames], parts[0], slab._block_of_rows)
+        labels_of.adopt(map(len, labelled), parts[1], slab._block_of_labels)
+        slab._touched.series.adopt(map(len, singly), parts[2], slab._block_of_touched)
+        dead_of.adopt(map(len, gone), parts[3], slab._block_of_dead)
+        return slab
+
+
+def row_numbers(data: bytes) -> Array:
+    """Numbers of rows in a block, as int64."""
+    numbers: Array = np.frombuffer(data, ROW).astype(np.int64)
+    return numbers

@@ -45,6 +45,15 @@ class Rows:
         """These rows, at least one, in the order given."""
         return together(list(self.take(rows)))
 
+    def span(self, start: int, stop: int) -> Frame:
+        """The rows from `start` to before `stop`, at least one, as `tidy`."""
+        parts = [
+            frame.span(max(0, start - first), min(frame.n, stop - first))
+            for first, frame in zip(self.starts, self.frames, strict=True)
+            if first < stop and first + frame.n > start
+        ]
+        return tidy(concat(parts))
+
     def words(self, start: int, stop: int) -> Array:
         """The ids of the rows from `start` to before `stop`, as two integers each."""
         parts = [
@@ -53,6 +62,16 @@ class Rows:
             if first < stop and first + frame.n > start
         ]
         return np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
+
+
+def tidy(frame: Frame) -> Frame:
+    """The rows with columns by name, without those that say nothing: equal rows, equal frames."""
+    columns = {
+        name: column.compact()
+        for name, column in sorted(frame.columns.items())
+        if column.valid is None or column.valid.any()
+    }
+    return Frame(frame.subject, frame.kind, frame.n, columns)
 
 
 def together(parts: list[tuple[Array, Frame]]) -> Frame:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from detectors.flow.groups import by_digits, groups
 from detectors.flow.id_table import GONE, NONE, words_of
 from detectors.flow.lane import Lane
 from detectors.flow.matching import Labels, Matching, Predictions
-from detectors.flow.memory_pending import MemoryPending
-from detectors.flow.pending import plain_labels
+from detectors.flow.pending import Pending, PendingAtOnce, plain_labels
 from detectors.frame import Array
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ def take(matching: Matching, lanes: Sequence[Lane], which: Array, rows: Array) -
     """
     left = np.ones(len(which), bool)
     pending = matching.pending
-    if not isinstance(pending, MemoryPending) or not _calm(pending, lanes):
+    if not _at_once(pending) or not _calm(pending, lanes):
         return left
     step = _rows(lanes, which, rows)
     step.place, known, label = pending.places(step.words)
@@ -111,7 +110,11 @@ def take(matching: Matching, lanes: Sequence[Lane], which: Array, rows: Array) -
     return left
 
 
-def _calm(pending: MemoryPending, lanes: Sequence[Lane]) -> bool:
+def _at_once(pending: Pending) -> TypeGuard[PendingAtOnce]:
+    return hasattr(pending, "put_all")
+
+
+def _calm(pending: PendingAtOnce, lanes: Sequence[Lane]) -> bool:
     """Whether no slice ends during the step, and there is room for all of its rows."""
     last, end, n = 0, pending.next_end, 0
     for lane in lanes:
@@ -120,7 +123,7 @@ def _calm(pending: MemoryPending, lanes: Sequence[Lane]) -> bool:
             last = max(last, int(lane.frame.ints("arrival").max()))
         if isinstance(lane, Labels):
             end = min(end, int(lane.ends.min()))
-    return last < end and pending.entries + n <= pending.max_entries
+    return last < end and n <= pending.room
 
 
 def _rows(lanes: Sequence[Lane], which: Array, rows: Array) -> _Step:
@@ -177,7 +180,7 @@ def _look_at_labels(matching: Matching, lanes: Sequence[Lane], step: _Step, labe
 
 
 def _meet(
-    matching: Matching, pending: MemoryPending, lanes: Sequence[Lane], step: _Step, taken: Array
+    matching: Matching, pending: PendingAtOnce, lanes: Sequence[Lane], step: _Step, taken: Array
 ) -> None:
     for lane, at in step.by_lane(taken, lanes, Labels):
         rows, refs = step.row[at], step.ref[at]

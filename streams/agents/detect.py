@@ -15,8 +15,12 @@ from streams.monitors.load import Monitors
 from streams.pipeline.detect_shard import DetectShard
 from streams.session import Session
 from streams.shown import Shown
-from streams.state.manifest import Manifest
+from streams.state.checkpoint import Pieces
+from streams.state.manifest import Drafted, Manifest
 from streams.topics import Topics
+
+_SUBJECT = "subject:"
+_PROFILE = "profile:"
 
 
 class Detect(Stateful):
@@ -42,6 +46,26 @@ class Detect(Stateful):
     ) -> DetectShard:
         """The monitors as they were when the checkpoint was written."""
         return self._watched(DetectShard.load({"subjects": {}} | state, monitors, self.held))
+
+    def take_apart(self, core: DetectShard) -> tuple[dict[str, Any], Drafted]:
+        """Each subject and its reference: those hardly ever change, silent subjects seldom."""
+        encode = msgspec.msgpack.encode
+        state = core.dump()
+        pieces: dict[str, bytes] = {}
+        for name, subject in state.pop("subjects").items():
+            profile = subject.pop("profile")
+            pieces[_SUBJECT + name] = encode(subject)
+            pieces[_PROFILE + name] = encode(profile)
+        return state, pieces
+
+    def put_together(self, state: dict[str, Any], pieces: Pieces, _manifest: Manifest) -> None:
+        """Puts together what `take_apart` took apart."""
+        decode = msgspec.msgpack.decode
+        for piece, data in pieces.items():
+            if piece.startswith(_SUBJECT):
+                name = piece.removeprefix(_SUBJECT)
+                profile = decode(pieces[_PROFILE + name])
+                state.setdefault("subjects", {})[name] = decode(data) | {"profile": profile}
 
     def _watched(self, core: DetectShard) -> DetectShard:
         self._shown[core] = Shown(core, self.telemetry, self._monotonic)

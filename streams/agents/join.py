@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detectors.flow.join import MemoryPending, Pending
 from detectors.frame import Frame
 from streams.agents.join_disk import PartitionDisk
 from streams.agents.stateful import Stateful
@@ -16,9 +17,13 @@ from streams.pipeline.join_shard import JoinShard
 from streams.rows.builder import model_partition
 from streams.session import RestartNeededError, Session, log_name
 from streams.state.changes import ChangeLog, Writer
-from streams.state.manifest import Manifest, Run
+from streams.state.checkpoint import Pieces
+from streams.state.manifest import Drafted, Manifest, Run, blocks_of
+from streams.state.moved_pending import from_memory
 from streams.state.pending_disk import DiskError
 from streams.state.rocks_pending import MAX_CHANGED, RocksPending
+
+_PENDING = "pending"
 
 
 class Join(Stateful):
@@ -47,12 +52,28 @@ class Join(Stateful):
     def loaded(self, state: Any, monitors: Monitors, partition: int, former: Manifest) -> JoinShard:
         """The shard as it was when the checkpoint was written."""
         dumped = state["pending"]
-        store = None
+        store: Pending | None = None
         if "layouts" in dumped:
             store = RocksPending.load(dumped, self._disk(partition, former.changes))
-        elif self._folder is not None:
-            store = RocksPending.from_memory(dumped, self._disk(partition, former.changes))
+        else:
+            blocks = dumped.get("blocks")  # the version before had none
+            memory = None if blocks is None else MemoryPending.assemble(dumped, blocks)
+            store = memory
+            if self._folder is not None:
+                moved = dumped if memory is None else memory.dump()
+                store = from_memory(moved, self._disk(partition, former.changes))
         return JoinShard.load(state, monitors, store, self.held)
+
+    def take_apart(self, core: JoinShard) -> tuple[dict[str, Any], Drafted]:
+        """What waits in memory is a piece of its own, in blocks."""
+        state, blocks = core.parts()
+        return state, {} if blocks is None else {_PENDING: blocks}
+
+    def put_together(self, state: dict[str, Any], pieces: Pieces, manifest: Manifest) -> None:
+        """Puts together what `take_apart` took apart."""
+        if _PENDING in pieces:
+            chunks = next(piece.chunks for piece in manifest.pieces if piece.name == _PENDING)
+            state["pending"]["blocks"] = blocks_of(pieces[_PENDING], chunks)
 
     def _disk(self, partition: int, runs: list[Run]) -> PartitionDisk:
         folder = None if self._folder is None else self._folder / str(partition)

@@ -20,7 +20,7 @@ from streams.monitors.load import Monitors
 from streams.session import Outbox, RestartNeededError, Session, Stage, log_name
 from streams.state.checkpoint import CheckpointStore, Pieces
 from streams.state.held_rows import HeldRows
-from streams.state.manifest import CONFIG, STATE, Draft, Manifest, Run
+from streams.state.manifest import CONFIG, STATE, Draft, Drafted, Manifest, Run
 from streams.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 FIRST_CHECKPOINT_S = 4.0
 """The first checkpoint of a session comes after half of it to all of it; each pause is then twice
 the one before, up to the checkpoint interval."""
-
-_SUBJECT = "subject:"
-_PROFILE = "profile:"
 
 
 class Stateful(Stage):
@@ -69,6 +66,14 @@ class Stateful(Stage):
     @abstractmethod
     def loaded(self, state: Any, monitors: Monitors, partition: int, former: Manifest) -> Any:
         """The state from a checkpoint's builtins, under the configuration that was in force."""
+
+    @abstractmethod
+    def take_apart(self, core: Any) -> tuple[dict[str, Any], Drafted]:
+        """(the state as builtins, what is a piece of its own instead)."""
+
+    @abstractmethod
+    def put_together(self, state: dict[str, Any], pieces: Pieces, manifest: Manifest) -> None:
+        """Puts into a state what `take_apart` took out of it."""
 
     @abstractmethod
     def facts(self, core: Any) -> dict[str, int]:
@@ -122,7 +127,7 @@ class Stateful(Stage):
     def _resume(self, tp: TP, topic_id: str, manifest: Manifest, pieces: Pieces) -> Session:
         self._must_have_as_many(tp, manifest.partitions)
         saved = msgspec.msgpack.decode(pieces[STATE])
-        _add_subjects(saved["core"], pieces)
+        self.put_together(saved["core"], pieces, manifest)
         in_force = self.monitors.decode(pieces[CONFIG])
         try:
             core = self.loaded(saved["core"], in_force, tp.partition, manifest)
@@ -217,18 +222,16 @@ class Stateful(Stage):
         changes = await self.before_manifest(session)
         draft = Draft(
             position=position,
-            pieces=_pieces(session.receiver.dump(), core.dump(), core.monitors.encode()),
+            pieces=self._pieces(session),
             changes=changes,
             input=session.topic_id,
             partitions=self.inputs,
             facts=self.facts(core),
         )
-        size = sum(map(len, draft.pieces.values()))
-        with self.telemetry.checkpoint(self.name, session.tp.partition, size):
+        partition = session.tp.partition
+        with self.telemetry.checkpoint(self.name, partition, lambda: _size(session.former)):
             try:
-                session.former = await self._store.write(
-                    session.tp.partition, session.former, draft
-                )
+                session.former = await self._store.write(partition, session.former, draft)
             except Exception as error:  # the producer raises library errors of several trees here
                 raise RestartNeededError("checkpoint", str(error)) from error
         await self.after_manifest(session)
@@ -239,27 +242,15 @@ class Stateful(Stage):
         if core.monitors != self.monitors:  # a changed file applies right after a checkpoint
             core.configure(self.monitors)
 
-
-def _pieces(receiver: dict[str, Any], core: dict[str, Any], config: bytes) -> Pieces:
-    """The state in pieces that change apart: references hardly ever, silent subjects seldom."""
-    encode = msgspec.msgpack.encode
-    pieces: Pieces = {CONFIG: config}
-    for name, subject in core.pop("subjects", {}).items():
-        profile = subject.pop("profile")
-        pieces[_SUBJECT + name] = encode(subject)
-        pieces[_PROFILE + name] = encode(profile)
-    pieces[STATE] = encode({"receiver": receiver, "core": core})
-    return pieces
+    def _pieces(self, session: Session) -> Drafted:
+        """The state in pieces that change apart, the configuration among them."""
+        core, pieces = self.take_apart(session.core)
+        state = msgspec.msgpack.encode({"receiver": session.receiver.dump(), "core": core})
+        return {CONFIG: session.core.monitors.encode(), **pieces, STATE: state}
 
 
-def _add_subjects(core: dict[str, Any], pieces: Pieces) -> None:
-    """Puts together what `_pieces` took apart."""
-    decode = msgspec.msgpack.decode
-    for piece, data in pieces.items():
-        if piece.startswith(_SUBJECT):
-            name = piece.removeprefix(_SUBJECT)
-            profile = decode(pieces[_PROFILE + name])
-            core.setdefault("subjects", {})[name] = decode(data) | {"profile": profile}
+def _size(manifest: Manifest | None) -> int:
+    return 0 if manifest is None else manifest.size
 
 
 def _since(frame: Frame, mark: int) -> Frame | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.flow import join
 from detectors.flow.clock import ArrivalClock
+from detectors.flow.saved_blocks import Block
 from detectors.flow.sequencer import Sequencer
 from detectors.frame import Column, Frame
 from streams.kafka.frames import Message
@@ -118,11 +119,21 @@ class JoinShard:
         self.monitors = monitors
 
     def dump(self) -> dict[str, Any]:
-        """The shard as builtins, for the checkpoint."""
+        """The shard as builtins."""
+        return self._with(self.pending.dump())
+
+    def parts(self) -> tuple[dict[str, Any], list[Block] | None]:
+        """The shard for its checkpoint: as `dump`, but what a store in memory holds as blocks."""
+        if not isinstance(self.pending, join.MemoryPending):
+            return self.dump(), None
+        about, blocks = self.pending.blocks()
+        return self._with(about), blocks
+
+    def _with(self, pending: dict[str, Any]) -> dict[str, Any]:
         return {
             "clock": self.clock.dump(),
             "sequencer": self.sequencer.dump(),
-            "pending": self.pending.dump(),
+            "pending": pending,
             "passed": self.passed,
         }
 
@@ -134,7 +145,7 @@ class JoinShard:
         pending: join.Pending | None = None,
         held: HeldRows | None = None,
     ) -> JoinShard:
-        """The shard that `dump` described; `pending` where its store is not in memory."""
+        """The shard that `dump` described; `pending`: its store, if that was had already."""
         if pending is None:
             pending = join.MemoryPending.load(dumped["pending"])
         shard = cls(monitors, pending, held)

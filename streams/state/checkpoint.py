@@ -16,15 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from detectors.flow.saved_blocks import Block
 from driftline.errors import CheckpointError
 from streams.session import Outbox
 from streams.state import manifest as form
 from streams.state.log_reader import consumer, last_records, records_from
-from streams.state.manifest import CONFIG, STATE, Chunk, Draft, Manifest, Piece
+from streams.state.manifest import CONFIG, STATE, Chunk, Draft, Drafted, Manifest, Piece
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class CheckpointStore:
             changes=draft.changes,
             input=draft.input,
             partitions=draft.partitions,
-            config_hash=form.digest(draft.pieces[CONFIG]).hex()[:12],
+            config_hash=_hash(chunks, CONFIG),
             facts=draft.facts,
         )
         value = form.encode(manifest)
@@ -85,24 +86,18 @@ class CheckpointStore:
     async def _write_chunks(
         self,
         partition: int,
-        pieces: Mapping[str, bytes],
+        pieces: Drafted,
         known: dict[bytes, Chunk],
         generation: int,
     ) -> list[Piece]:
-        cut = {
-            name: [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
-            for name, data in pieces.items()
-        }
-        new = {form.digest(part): part for parts in cut.values() for part in parts}
-        for key, chunk in known.items():
-            if chunk.generation > generation - REFRESH_GENERATIONS:
-                new.pop(key, None)
+        """Sends the chunks that are not there yet, or will have to be written again soon."""
+        there = {k for k, c in known.items() if c.generation > generation - REFRESH_GENERATIONS}
+        new: dict[bytes, bytes] = {}
+        named = {name: _keys(data, there, new) for name, data in pieces.items()}
         sent = [await self._outbox.send(self._chunks, partition, p, k, ()) for k, p in new.items()]
         written = zip(new.items(), await asyncio.gather(*sent), strict=True)
         found = known | {k: Chunk(m.offset, k, len(p), generation) for (k, p), m in written}
-        return [
-            Piece(name, [found[form.digest(part)] for part in parts]) for name, parts in cut.items()
-        ]
+        return [Piece(name, [found[key] for key in keys]) for name, keys in named.items()]
 
     async def _bury(self, partition: int, digests: Iterable[bytes]) -> None:
         """Tombstones; one that is lost costs some disk, so nothing depends on them."""
@@ -159,10 +154,12 @@ class CheckpointStore:
     async def _pieces(self, reader: AIOKafkaConsumer, partition: int, manifest: Manifest) -> Pieces:
         tp = TopicPartition(self._chunks, partition)
         reader.assign([tp])
+        chunks = sorted(manifest.all_chunks(), key=lambda chunk: chunk.offset)
+        wanted = {chunk.digest for chunk in chunks}
         data: dict[bytes, bytes] = {}
-        for chunk in sorted(manifest.all_chunks(), key=lambda chunk: chunk.offset):
+        for chunk in chunks:
             if chunk.digest not in data:
-                data[chunk.digest] = await self._chunk(reader, tp, chunk)
+                await self._read_chunk(reader, tp, chunk, wanted, data)
         if manifest.v == 1:
             state = b"".join([data[chunk.digest] for chunk in manifest.chunks])
             return {STATE: state, CONFIG: manifest.config}
@@ -171,15 +168,24 @@ class CheckpointStore:
             for piece in manifest.pieces
         }
 
-    async def _chunk(self, reader: AIOKafkaConsumer, tp: TopicPartition, chunk: Chunk) -> bytes:
+    async def _read_chunk(
+        self,
+        reader: AIOKafkaConsumer,
+        tp: TopicPartition,
+        chunk: Chunk,
+        wanted: set[bytes],
+        data: dict[bytes, bytes],
+    ) -> None:
+        """Reads a chunk into `data`, and of what comes with it whatever is wanted, too."""
         if await reader.position(tp) != chunk.offset:
             reader.seek(tp, chunk.offset)
         give_up = time.monotonic() + VISIBLE_S
         while True:  # compaction keeps the last of equal records: it may lie further on
-            found = await reader.getmany(tp, timeout_ms=200, max_records=1)
-            for record in found.get(tp, []):
-                if form.digest(record.value or b"") == chunk.digest:
-                    return record.value or b""
+            found = await reader.getmany(tp, timeout_ms=200)
+            read = {form.digest(r.value or b""): r.value or b"" for r in found.get(tp, [])}
+            data |= {key: read[key] for key in wanted & read.keys()}
+            if chunk.digest in data:
+                return
             mark = reader.highwater(tp)
             shown = mark is not None and (mark > chunk.offset or time.monotonic() >= give_up)
             if shown and await reader.position(tp) >= mark:
@@ -190,6 +196,30 @@ class CheckpointStore:
             "from compact? Delete that partition's manifest by re-creating the driftline- topics "
             "(the state is then built anew)."
         )
+
+
+def _keys(data: bytes | Sequence[Block], there: set[bytes], new: dict[bytes, bytes]) -> list[bytes]:
+    """The digests of a piece's chunks; those that are not there go into `new`."""
+    if isinstance(data, bytes):
+        return _cut(data, there, new)
+    for block in data:
+        if not block.keys or not there.issuperset(block.keys):
+            encoded = block.encode()
+            block.size, block.keys = len(encoded), tuple(_cut(encoded, there, new))
+    return [key for block in data for key in block.keys]
+
+
+def _cut(data: bytes, there: set[bytes], new: dict[bytes, bytes]) -> list[bytes]:
+    parts = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
+    keys = [form.digest(part) for part in parts]
+    new.update({key: part for key, part in zip(keys, parts, strict=True) if key not in there})
+    return keys
+
+
+def _hash(pieces: Sequence[Piece], name: str) -> str:
+    """The first letters of the digest of a piece."""
+    chunks = next((piece.chunks for piece in pieces if piece.name == name), [])
+    return b"".join([chunk.digest for chunk in chunks]).hex()[:12]
 
 
 def _manifest(tp: TopicPartition, value: bytes | None) -> Manifest:

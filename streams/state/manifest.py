@@ -7,11 +7,14 @@ what did not change is not written again. Readers take version 1, too, whose sta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
+from detectors.flow.saved_blocks import Block, split
 from driftline.errors import CheckpointError
 
 VERSION = 2
@@ -81,12 +84,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return sum(chunk.size for chunk in self.all_chunks())
 
 
+Drafted: TypeAlias = Mapping[str, bytes | Sequence[Block]]
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A checkpoint to be written."""
 
     position: int
-    pieces: Mapping[str, bytes]
+    pieces: Drafted
+    """Bytes, or blocks of them whose `keys` are the digests of their chunks."""
     changes: list[Run] = field(default_factory=list)
     input: str = ""
     partitions: int = 0
@@ -111,6 +118,21 @@ def decode(value: bytes, where: str) -> Manifest:
 def digest(data: bytes) -> bytes:
     """BLAKE2b-128: the key of a chunk, and how a reader knows it."""
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def blocks_of(data: bytes, chunks: Sequence[Chunk]) -> list[Block]:
+    """The blocks in a piece that was written as blocks; these are the chunks of the piece."""
+    blocks = []
+    left = iter(chunks)
+    for part in split(data):
+        keys: list[bytes] = []
+        size = 0
+        while size < len(part):
+            chunk = next(left)
+            keys.append(chunk.digest)
+            size += chunk.size
+        blocks.append(Block(partial(bytes, part), tuple(keys), size))
+    return blocks
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -7,7 +7,7 @@ side, a bitmap of the valid ones, then the texts. Layouts are few and lie in the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ _TIME_COLUMNS = ("ts", "arrival")
 _VALID = "valid"
 
 
-class StoredRow(msgspec.Struct, array_like=True):
+class StoredRow(msgspec.Struct, array_like=True, gc=False):
     """A prediction, and the label that holds for it."""
 
     layout: int
@@ -31,7 +31,7 @@ class StoredRow(msgspec.Struct, array_like=True):
     label: Label | None = None
 
 
-class StoredSlot(msgspec.Struct, array_like=True):
+class StoredSlot(msgspec.Struct, array_like=True, gc=False):
     """A label that waits for predictions of a model (empty: of any)."""
 
     model: str
@@ -40,7 +40,7 @@ class StoredSlot(msgspec.Struct, array_like=True):
     arrival: int
 
 
-class Stored(msgspec.Struct, array_like=True):
+class Stored(msgspec.Struct, array_like=True, gc=False):
     """All that one slice holds of one id."""
 
     rows: list[StoredRow]
@@ -51,6 +51,63 @@ encode_stored = msgspec.msgpack.Encoder().encode
 decode_stored = msgspec.msgpack.Decoder(Stored).decode
 _encode_texts = msgspec.msgpack.Encoder().encode
 _decode_texts = msgspec.msgpack.Decoder(list[str | None]).decode
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_NO_LABEL = _encode(None)
+_ONE_ROW = b"\x92\x91\x93"  # arrays of two, one, three
+_NO_SLOTS = b"\x90"
+_NO_MORE = _NO_LABEL + _NO_SLOTS
+_FIXINT = 0x80
+_BIN8 = 0xC4
+
+
+def encode_rows(
+    layout: int, packed: Sequence[bytes], labels: Sequence[bytes | None]
+) -> list[bytes]:
+    """What `encode_stored` gives of `Stored` with one such row each, and no label that waits.
+
+    `labels`: as `encode_labels` gives them; None: no label.
+    """
+    head = _ONE_ROW + _encode(layout)
+    return [
+        head + one + (label or _NO_LABEL) + _NO_SLOTS
+        for one, label in zip(map(_encode, packed), labels, strict=True)
+    ]
+
+
+def encode_labels(labels: Iterable[tuple[object, ...]]) -> list[bytes]:
+    """The labels as they lie in what `encode_stored` gives."""
+    return [_encode(label) for label in labels]
+
+
+def encode_waiting(model: str, labels: Sequence[bytes], arrivals: Sequence[int]) -> list[bytes]:
+    """What `encode_stored` gives of `Stored` with one label each that met its prediction.
+
+    `labels`: as `encode_labels` gives them; `arrivals`: when they were last said, in ms.
+    """
+    head, met = (
+        b"\x92\x90\x91\x94" + _encode(model),
+        _encode(True),
+    )
+    return [
+        head + label + met + arrival
+        for label, arrival in zip(labels, map(_encode, arrivals), strict=True)
+    ]
+
+
+def usual_row(value: bytes) -> tuple[int, bytes] | None:
+    """(layout, packed row) where the value is one row without a label, and no label waits.
+
+    None: it may be that or anything else. It reads the bytes that `encode_rows` writes for fewer
+    than 128 layouts and rows of less than 256 bytes.
+    """
+    start = 6
+    if value[:3] == _ONE_ROW and value[3] < _FIXINT and value[4] == _BIN8:
+        end = start + value[5]
+        if value[end:] == _NO_MORE:
+            return value[3], value[start:end]
+    return None
 
 
 def times(packed: bytes) -> tuple[int, int]:
@@ -78,13 +135,13 @@ class Layout:
         """Each row of a frame with these columns."""
         fixed = np.zeros(frame.n, self.dtype)
         valid = np.ones((frame.n, len(self.columns)), bool)
-        texts: list[list[str | None]] = []
+        texts: list[Column] = []
         for at, (name, kind) in enumerate(self.columns):
             column = frame.columns[name]
             if column.valid is not None:
                 valid[:, at] = column.valid
             if kind == TEXT:
-                texts.append(column.texts())
+                texts.append(column)
             else:
                 fixed[name] = column.data
         fixed[_VALID] = np.packbits(valid, axis=1, bitorder="little")
@@ -104,12 +161,11 @@ class Layout:
             bitorder="little",
         ).view(bool)
         kinds = [kind for _, kind in self.columns]
-        tails = [_decode_texts(row[size:]) for row in packed] if TEXT in kinds else []
-        texts = iter(zip(*tails, strict=True))
+        texts = iter(_texts([row[size:] for row in packed]) if TEXT in kinds else ())
         columns = {"id": Column(np.frombuffer(b"".join(ids), ID))}
         for at, (name, kind) in enumerate(self.columns):
             if kind == TEXT:
-                columns[name] = text_column(next(texts))
+                columns[name] = next(texts)
             else:
                 valid: Array | None = np.ascontiguousarray(flags[:, at])
                 valid = None if valid is None or valid.all() else valid
@@ -117,14 +173,24 @@ class Layout:
         return Frame(self.subject, "prediction", len(packed), columns)
 
 
-def _tails(texts: Sequence[Sequence[str | None]]) -> Iterable[bytes]:
+def _texts(tails: Sequence[bytes]) -> Iterator[Column]:
+    """The text columns of rows; equal tails, which are many, are decoded once."""
+    numbers: dict[bytes, int] = {}
+    codes = np.array([numbers.setdefault(tail, len(numbers)) for tail in tails])
+    for texts in zip(*map(_decode_texts, numbers), strict=True):
+        yield text_column(texts).take(codes).compact()
+
+
+def _tails(columns: Sequence[Column]) -> list[bytes]:
     """The texts of each row; equal ones, which are many, are encoded once."""
-    known: dict[tuple[str | None, ...], bytes] = {}
-    for row in zip(*texts, strict=True):
-        tail = known.get(row)
-        if tail is None:
-            tail = known[row] = _encode_texts(row)
-        yield tail
+    which = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes = np.where(column.mask, column.data.astype(np.int64) + 1, 0)
+        key = which * (len(column.values or ()) + 1) + codes
+        _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    distinct = zip(*[column.take(first).texts() for column in columns], strict=True)
+    tails = list(map(_encode_texts, distinct))
+    return [tails[at] for at in which.tolist()]
 
 
 class Layouts:

@@ -48,6 +48,7 @@ class Slices:
         self._by_end: dict[int, Slice] = {}
         self._next_number = 0
         self._losses: Counter[tuple[str, str]] = Counter()
+        self._gone: list[Slice] = []
 
     def __iter__(self) -> Iterator[Slice]:
         return iter(self._by_end.values())
@@ -90,7 +91,13 @@ class Slices:
     def _let_go(self, end: int) -> Slice:
         gone = self._by_end.pop(end)
         gone.alive = False
+        self._gone.append(gone)
         self.entries -= gone.entries
+        return gone
+
+    def take_gone(self) -> list[Slice]:
+        """The slices that went since the last call."""
+        gone, self._gone = self._gone, []
         return gone
 
     def take_losses(self) -> dict[tuple[str, str], int]:

@@ -207,12 +207,15 @@ class Telemetry:
         self._made.actions.labels(action.action, action.status).inc()
 
     @contextlib.contextmanager
-    def checkpoint(self, stage: str, partition: int, nbytes: int) -> Iterator[None]:
-        """Around the writing of one checkpoint; if it fails, only its duration counts."""
+    def checkpoint(self, stage: str, partition: int, size: Callable[[], int]) -> Iterator[None]:
+        """Around the writing of one checkpoint; if it fails, only its duration counts.
+
+        `size`: of all of it, in bytes, known once it is written.
+        """
         began = self._monotonic()
         try:
             yield
-            self._made.checkpoint_bytes.labels(stage, str(partition)).set(nbytes)
+            self._made.checkpoint_bytes.labels(stage, str(partition)).set(size())
             self._made.checkpoint_timestamp.labels(stage, str(partition)).set(self._wall())
         finally:
             self._made.checkpoint_duration.labels(stage).observe(self._monotonic() - began)

@@ -3,8 +3,9 @@
 Predictions of one model are stepped through join as in a worker, spread evenly over a horizon of
 24 hours, with a checkpoint's write whenever the store asks for one (without Kafka). Then ids are
 looked up one at a time, known and unknown ones, and in steps of 1,000; beside them the same ids in
-a dictionary. Resident memory is that of the process, page cache not counted. The last line is one
-JSON object.
+a dictionary. Last, predictions and their labels go through join with its store in memory and on
+disk. Resident memory is that of the process, page cache not counted. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -22,17 +23,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from detectors.flow.join import JoinSpec, step
-from detectors.frame import ID, Array, Column, Frame, float_column
-from streams.state.pending_disk import Head, SliceDisk
+from detectors.flow.join import step
+from detectors.frame import Array
+from streams.state.pending_disk import SliceDisk
 from streams.state.rocks_pending import MAX_CHANGED, RocksPending
+from tests.bench.pending_pairs import pairs
+from tests.bench.pending_rows import SPEC, STEP_ROWS, frame_of, ids_of, save
 
 ENTRIES = 20_000_000
-STEP_ROWS = 2_000
 LOOKUPS = 20_000
-START_MS = 1_790_000_000_000
-HORIZON_MS = 86_400_000
-SPEC = JoinSpec(default_horizon_ms=HORIZON_MS, default_segments=("region",))
+PAIRS = 200_000
 
 
 @dataclass(frozen=True)
@@ -52,38 +52,12 @@ class Report:
     step_lookup_us_per_id: float
     dictionary_p50_us: float
     dictionary_p99_us: float
-
-
-def ids_of(first: int, n: int) -> Array:
-    """Ids as good as hashes: a counter through a mixing function, 16 bytes each."""
-    words = np.arange(first, first + n, dtype=np.uint64)
-    mixed = np.empty((n, 2), np.uint64)
-    for column, salt in enumerate((0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)):
-        x = (words + np.uint64(1)) * np.uint64(salt)
-        x ^= x >> np.uint64(29)
-        x *= np.uint64(0xBF58476D1CE4E5B9)
-        mixed[:, column] = x ^ (x >> np.uint64(32))
-    return mixed.view(ID).ravel()
-
-
-def frame_of(first: int, n: int, entries: int) -> Frame:
-    """The next predictions: a class, a score, a segment, as a binary classifier writes them."""
-    rows = np.arange(first, first + n)
-    times = START_MS + rows * HORIZON_MS // entries
-    classes = Column((rows % 2).astype(np.uint32), None, ["no", "yes"])
-    regions = Column((rows % 3).astype(np.uint32), None, ["north", "south", "west"])
-    columns = {
-        "id": Column(ids_of(first, n)),
-        "ts": Column(times),
-        "arrival": Column(times),
-        "source": Column(rows % 4),
-        "offset": Column(rows),
-        "index": Column(np.zeros(n, np.int64)),
-        "prediction": classes,
-        "score": float_column((rows % 1_000) / 1_000),
-        "g:region": regions,
-    }
-    return Frame("fraud@1", "prediction", n, columns)
+    pair_in_memory_us: float
+    """CPU time of a prediction and its label through a `JoinShard` whose store is in memory."""
+    pair_on_disk_us: float
+    """The same over a disk, without what is written to it."""
+    pair_written_us: float
+    """What the writes add: what changed since the last checkpoint, made and put."""
 
 
 def fill(pending: RocksPending, disk: SliceDisk, entries: int, at: Callable[[int], None]) -> None:
@@ -98,13 +72,6 @@ def fill(pending: RocksPending, disk: SliceDisk, entries: int, at: Callable[[int
     save(pending, disk)
 
 
-def save(pending: RocksPending, disk: SliceDisk) -> None:
-    """What a checkpoint does with the disk."""
-    disk.put(pending.changes(0))
-    disk.advance(Head(b"bench", 1), pending.live)
-    pending.saved()
-
-
 def timed(look_up: Callable[[Array], object], ids: Sequence[Array]) -> tuple[float, float]:
     """(median, 99th percentile) of a lookup, in microseconds of wall time."""
     took = []
@@ -116,7 +83,7 @@ def timed(look_up: Callable[[Array], object], ids: Sequence[Array]) -> tuple[flo
     return round(float(p50), 2), round(float(p99), 2)
 
 
-def measure(folder: Path, entries: int, at: Callable[[int], None]) -> Report:
+def measure(folder: Path, entries: int, at: Callable[[int], None], n_pairs: int = PAIRS) -> Report:
     """Fills a store in a folder and looks ids up."""
     disk = SliceDisk(folder)
     pending = RocksPending(disk)
@@ -160,6 +127,7 @@ def measure(folder: Path, entries: int, at: Callable[[int], None]) -> Report:
         step_lookup_us_per_id=round(1e6 * in_steps / max(1, sum(map(len, steps))), 2),
         dictionary_p50_us=table[0],
         dictionary_p99_us=table[1],
+        **pairs(folder / "pairs", n_pairs),
     )
 
 
@@ -173,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark and prints its report."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pending", description=__doc__)
     parser.add_argument("--entries", type=int, default=ENTRIES, help="predictions that wait")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="predictions that get labels")
     parser.add_argument("--folder", type=Path, help="where to keep them; default: a temporary one")
     given = parser.parse_args(arguments)
     with (
@@ -180,7 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar,
     ):
         task = bar.add_task("predictions through join", total=given.entries)
-        report = measure(Path(folder), given.entries, lambda n: bar.update(task, completed=n))
+        report = measure(
+            Path(folder), given.entries, lambda n: bar.update(task, completed=n), given.pairs
+        )
     for name, value in asdict(report).items():
         print(f"{name.replace('_', ' '):26} {value:>14,}")
     print(msgspec.json.encode(report).decode())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import confluent_kafka
 import numpy as np
@@ -20,6 +20,8 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from typer.testing import CliRunner
 
+from detectors.flow import blocks
+from detectors.flow.saved_blocks import Block, Series
 from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
 from streams.agents import join_disk
@@ -35,7 +37,7 @@ from streams.session import RestartNeededError, Session
 from streams.state import checkpoint, pending_disk
 from streams.state.changes import ChangeLog, Writer
 from streams.state.checkpoint import CHUNK_BYTES, CheckpointStore
-from streams.state.manifest import CONFIG, STATE, Draft, Run
+from streams.state.manifest import CONFIG, STATE, Draft, Run, blocks_of
 from streams.state.rocks_pending import RocksPending
 from streams.telemetry.telemetry import Telemetry
 from streams.topics import Topics
@@ -133,6 +135,38 @@ def test_a_checkpoint_whose_chunks_are_gone_is_passed_over_for_the_one_before(
             await lab.store.read([1])
 
     lab(body)
+
+
+def test_of_a_piece_in_blocks_only_those_that_changed_are_written_again(
+    lab: Bench, read_topic: ReadTopic
+):
+    def series(contents: list[bytes]) -> list[Block]:
+        of = Series()
+        for n in range(1, len(contents) + 1):  # each a block, as a larger one never follows
+            parts = of.cut(n, lambda start, stop: contents[start:stop])
+        return parts
+
+    random = [os.urandom(size) for size in (2 * CHUNK_BYTES, CHUNK_BYTES // 2)]
+
+    async def body(lab: Lab) -> None:
+        with patch.object(blocks, "BLOCK", 1):
+            parts = series([*random, b"old"])
+            new = series([*random, b"new"])[2]
+        first = await lab.store.write(1, None, Draft(5, {CONFIG: b"c", "p": parts}))
+        second = await lab.store.write(1, first, Draft(6, {CONFIG: b"c", "p": [*parts[:2], new]}))
+        manifest, pieces = (await lab.store.read([1]))[1]
+        assert manifest == second
+        [chunks] = [piece.chunks for piece in manifest.pieces if piece.name == "p"]
+        read = blocks_of(pieces["p"], chunks)
+        assert [blocks.decoded(block) for block in read] == [[r] for r in (*random, b"new")]
+        assert [block.keys for block in read] == [block.keys for block in (*parts[:2], new)]
+        assert [block.size for block in read] == [len(block.encode()) for block in read]
+
+    lab(body)
+    written = [len(m.value()) for m in read_topic(lab.topics.join_chunks, 7)]
+    large, rest = CHUNK_BYTES, 4 + 1 + 5  # how long the block is, a list of one, bytes
+    [left, half] = [len(data) % large + rest for data in random]
+    assert sorted(written) == sorted([large, large, left, half, 1, 4 + 1 + 5, 4 + 1 + 5])
 
 
 async def stored(disk: PartitionDisk, n: int) -> list[bytes | None]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import resource
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detectors.flow import usual
 from detectors.flow.join import JoinSpec, MemoryPending, step
+from streams.state import rocks_pending
+from streams.state.moved_pending import from_memory
 from streams.state.pending_disk import Head, SliceDisk
 from streams.state.rocks_pending import Changes, RocksPending
+from tests.property.test_usual_rows import row_by_row, steps
 from tests.strategies import Label, Prediction, Row, frames_of, in_key_order, row_lists, rows_of
 
 SPEC = JoinSpec(default_horizon_ms=32, horizons_ms={"churn": 16}, default_segments=("region",))
@@ -99,6 +105,125 @@ def test_every_step_says_what_the_store_in_memory_says(
     assert said == in_memory(rows, cuts, limit)
 
 
+def on_disk(
+    drawn: list[list[Row]], limit: int, then: list[int], spec: JoinSpec = SPEC
+) -> tuple[list[tuple[Frames, int]], list[int]]:
+    """What every step said, with the entries it left, and how many rows it took one by one.
+
+    `then`: after each step nothing (0), a checkpoint (1), or a restart from it, too (2).
+    """
+    disk = Tables()
+    pending: Any = RocksPending(disk, max_entries=limit)
+    said: list[tuple[Frames, int]] = []
+    left: list[int] = []
+    take = usual.take
+
+    def counted(*args: Any) -> Any:
+        result = take(*args)
+        left.append(int(result.sum()))
+        return result
+
+    for at, (rows, following) in enumerate(pairwise([*drawn, []])):
+        clock = following[0].arrival if following else END
+        with patch.object(usual, "take", counted), patch.object(rocks_pending, "FEW", 0):
+            pending, frames = step(pending, frames_of(rows), clock, spec)
+        said.append((told(frames), pending.entries))
+        if then[at]:
+            disk.put(pending.changes(0))
+            pending.saved()
+            disk.slices = {n: held for n, held in disk.slices.items() if n in pending.live}
+        if then[at] == 2:
+            pending = reloaded(pending, disk)
+    return said, left
+
+
+LONG = JoinSpec(default_horizon_ms=160, horizons_ms={"churn": 48}, default_segments=("region",))
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[list[Row]]:
+    """Predictions whose labels mostly come once and later, over some horizons, in up to 8 steps."""
+    rows: list[Row] = []
+    for number in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, 60))
+        subject = draw(st.sampled_from(["fraud@1", "fraud@1", "fraud@2", "churn@1"]))
+        ts = at + draw(st.sampled_from([0, 0, 5, 100]))
+        rows.append(Prediction(id=f"{number}", subject=subject, arrival=at, ts=ts))
+        for later in draw(st.lists(st.integers(-4, 190), max_size=2)):
+            says = draw(st.sampled_from(["legit", "fraud"]))
+            model = draw(st.sampled_from([subject.partition("@")[0], ""]))
+            rows.append(Label(id=f"{number}", model=model, arrival=max(0, at + later), says=says))
+        for later in draw(st.lists(st.integers(0, 190), max_size=1)):
+            again = draw(st.sampled_from([subject, "fraud@2"]))
+            rows.append(Prediction(id=f"{number}", subject=again, arrival=at + later))
+    rows = in_key_order([replace(row, offset=offset) for offset, row in enumerate(rows)])
+    cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=7)))
+    return [rows[a:b] for a, b in pairwise([0, *cuts, len(rows)]) if a < b]
+
+
+# Prediction and label end with the same slice, and both of it are found again.
+ONE_SLICE: list[list[Row]] = [
+    [Prediction(arrival=0), Label(arrival=5)],
+    [Label(arrival=6, ts=6, says="legit")],
+]
+# Two versions have the id, each in a slice of its own.
+TWO_SLICES: list[list[Row]] = [
+    [Prediction(arrival=0)],
+    [Prediction(arrival=30, subject="fraud@2")],
+    [Label(arrival=40)],
+]
+
+
+# The label's slice ends before its prediction's, and is forgotten before a checkpoint came.
+ENDS_FIRST: list[list[Row]] = [
+    [Prediction(arrival=0, ts=100), Label(arrival=5)],
+    [Prediction(id="b", arrival=200)],
+    [Label(arrival=210, says="legit")],
+]
+
+
+@settings(deadline=None, max_examples=200)
+@example(ENDS_FIRST, 1_000, [0] * 8)
+@example(ONE_SLICE, 1_000, [1] * 8)
+@example(TWO_SLICES, 1_000, [1] * 8)
+@given(
+    steps() | lives(),
+    LIMITS,
+    st.lists(st.sampled_from([0, 0, 1, 2]), min_size=8, max_size=8),
+)
+def test_usual_rows_at_once_say_what_the_store_in_memory_says(
+    drawn: list[list[Row]], limit: int, then: list[int]
+) -> None:
+    pending: Any = MemoryPending(max_entries=limit)
+    said = []
+    for rows, following in pairwise([*drawn, []]):
+        clock = following[0].arrival if following else END
+        with patch.object(usual, "take", row_by_row):
+            pending, frames = step(pending, frames_of(rows), clock, LONG)
+        said.append((told(frames), pending.entries))
+    assert on_disk(drawn, limit, then, LONG)[0] == said
+
+
+def test_new_predictions_and_their_first_labels_are_taken_at_once_off_the_disk() -> None:
+    rows: list[Row] = [Prediction(id=f"p{i}", arrival=i, offset=i) for i in range(20)]
+    labels: list[Row] = [Label(id=f"p{i}", arrival=30 + i, offset=i) for i in range(20)]
+    again: list[Row] = [Label(id="p3", arrival=60), Prediction(id="p4", arrival=61)]
+    said, left = on_disk([rows, labels, again], 1_000, [2, 1, 0], JoinSpec(16_000))
+    assert left == [0, 0, 2]
+    assert [(kind, len(of)) for _, kind, of in said[1][0]] == [("outcome", 20)]
+    assert [(kind, [row["name"] for row in of]) for _, kind, of in said[2][0]] == [
+        ("count", ["duplicates", "label_duplicates"])
+    ]
+
+
+def test_an_id_that_was_looked_at_on_its_own_and_did_not_change_is_usual_again() -> None:
+    rows: list[Row] = [Prediction(id=f"p{i}", arrival=i, offset=i) for i in range(3)]
+    repeat, label = Prediction(id="p1", arrival=4), Label(id="p1", arrival=5)
+    said, left = on_disk([rows, [repeat], [label]], 1_000, [1, 0, 0], JoinSpec(16_000))
+    assert left == [0, 1, 0]
+    assert [kind for _, kind, _ in said[2][0]] == ["outcome"]
+
+
 @settings(deadline=None)
 @given(cut_rows(), LIMITS)
 def test_a_store_that_moves_from_memory_to_disk_goes_on_as_it_would_have(
@@ -109,7 +234,7 @@ def test_a_store_that_moves_from_memory_to_disk_goes_on_as_it_would_have(
     *firsts, last = pieces(rows, cuts)
     for start, stop, clock in firsts:
         memory, _frames = step(memory, frames_of(rows[start:stop]), clock, SPEC)
-    moved = RocksPending.from_memory(memory.dump(), Tables())
+    moved = from_memory(memory.dump(), Tables())
     moved._slices.max_entries = limit  # the disk's own limit is greater
     assert moved.entries == memory.entries
     start, stop, clock = last

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.flow import usual
 from detectors.flow.join import JoinSpec, MemoryPending, step
+from detectors.flow.saved_blocks import Block, split
 from detectors.frame_codec import encode_frame
 from tests.strategies import Row, frames_of, in_key_order, row_lists
 
@@ -22,8 +26,25 @@ def row_by_row(*args: Any) -> Any:
     return np.ones(len(args[2]), bool)
 
 
+def dumped_and_loaded(pending: MemoryPending) -> MemoryPending:
+    return MemoryPending.load(pending.dump())
+
+
+def in_blocks(pending: MemoryPending) -> MemoryPending:
+    """The store as a checkpoint holds it, block by block."""
+    about, blocks = pending.blocks()
+    pending.blocks()  # another checkpoint, and nothing in between
+    stored = b"".join(block.encode() for block in blocks)
+    about = msgspec.msgpack.decode(msgspec.msgpack.encode(about))
+    return MemoryPending.assemble(about, blocks_of(stored))
+
+
+def blocks_of(stored: bytes) -> list[Block]:
+    return [Block(partial(bytes, part)) for part in split(stored)]
+
+
 def run(
-    steps: list[list[Row]], limit: int, *, restarts: bool = False
+    steps: list[list[Row]], limit: int, *, restart: Callable[..., MemoryPending] | None = None
 ) -> tuple[list[list[dict[str, Any]]], list[Any]]:
     """Every frame that came out, and what the store could find at the end."""
     pending: Any = MemoryPending(max_entries=limit)
@@ -32,8 +53,8 @@ def run(
         clock = following[0].arrival if following else 61
         pending, frames = step(pending, frames_of(rows), clock, SPEC)
         out.append([encode_frame(frame) for frame in frames])
-        if restarts:
-            pending = MemoryPending.load(pending.dump())
+        if restart is not None:
+            pending = restart(pending)
     return out, found(pending)
 
 
@@ -62,7 +83,8 @@ def test_neither_usual_rows_taken_at_once_nor_a_restart_change_anything(
     drawn: list[list[Row]], limit: int
 ):
     at_once = run(drawn, limit)
-    assert at_once == run(drawn, limit, restarts=True)
+    assert at_once == run(drawn, limit, restart=dumped_and_loaded)
+    assert at_once == run(drawn, limit, restart=in_blocks)
     with patch.object(usual, "take", row_by_row):
         assert at_once == run(drawn, limit)
 

@@ -75,7 +75,7 @@ def filled() -> Telemetry:
     telemetry.restarted("join", "send")
     telemetry.rebalanced()
     telemetry.config_mismatch()
-    with telemetry.checkpoint("join", 1, 4_096):
+    with telemetry.checkpoint("join", 1, lambda: 4_096):
         pass
     telemetry.notified("oncall", "retried")
     telemetry.delivered("oncall", 0.2)
@@ -210,7 +210,7 @@ def test_a_partition_that_is_forgotten_has_no_series():
 
 def test_a_failed_checkpoint_leaves_the_time_of_the_last_good_one():
     telemetry = Telemetry(wall=lambda: 5.0)
-    with pytest.raises(OSError, match="gone"), telemetry.checkpoint("join", 0, 100):
+    with pytest.raises(OSError, match="gone"), telemetry.checkpoint("join", 0, lambda: 100):
         raise OSError("gone")
     labels = {"stage": "join", "partition": "0"}
     assert value(telemetry, "driftline_checkpoint_timestamp_seconds", **labels) is None
