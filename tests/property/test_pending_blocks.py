@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detectors.flow import blocks
+from detectors.flow import saved_blocks
 from detectors.flow.join import JoinSpec, MemoryPending, step
 from detectors.flow.saved_blocks import Block, split
 from tests.property.test_usual_rows import SPEC, steps
@@ -84,7 +84,7 @@ def test_a_store_read_from_blocks_is_the_one_that_was_written(
     drawn: list[list[Row]], limit: int, restarts: list[bool], size: int
 ):
     undisturbed = lived(drawn, limit)
-    with patch.object(blocks, "BLOCK", size):
+    with patch.object(saved_blocks, "BLOCK", size):
         assert lived(drawn, limit, restarts) == undisturbed
 
 
@@ -114,7 +114,7 @@ def test_labels_said_again_and_again_do_not_pile_up():
     spec = JoinSpec(default_horizon_ms=100_000)
     pending: Any = MemoryPending()
     chunks = Chunks()
-    with patch.object(blocks, "BLOCK", 4):
+    with patch.object(saved_blocks, "BLOCK", 4):
         for at in range(50):
             row = Label(arrival=at, ts=at, says=f"{at}")
             pending, _ = step(pending, frames_of([row]), at + 1, spec)
