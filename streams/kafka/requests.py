@@ -18,7 +18,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Array, Bytes, Int32, Schema
 from aiokafka.util import wait_for
 
-from streams.kafka.record_batch import RecordBatch
+from streams.kafka.record_batch import Built, RecordBatch
 
 
 def send_whole(connection: Any) -> None:
@@ -27,11 +27,11 @@ def send_whole(connection: Any) -> None:
 
 
 class ProducerConnection(AIOKafkaConnection):
-    """A connection whose produce requests are joined once."""
+    """A connection whose produce requests are joined once: the only one that `Built` can go by."""
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """As the stock connection does; the answer, or what became of it."""
-        if self._writer is None or not expect_response or not isinstance(request, ProduceRequest):
+        if self._writer is None or not isinstance(request, ProduceRequest):
             return super().send(request, expect_response)
         prepared = request.prepare(self._versions)
         correlation_id = self._next_correlation_id()
@@ -48,6 +48,8 @@ class ProducerConnection(AIOKafkaConnection):
             raise KafkaConnectionError(
                 f"Connection at {self._host}:{self._port} broken: {error}"
             ) from error
+        if not expect_response:
+            return self._writer.drain()
         answer = self._loop.create_future()
         self._requests.append((correlation_id, prepared, answer))
         return wait_for(answer, self._request_timeout)
@@ -58,7 +60,7 @@ def _values(prepared: Any) -> list[Any]:
 
 
 def pieces(kind: Any, value: Any) -> Iterator[Any]:
-    """What a value of a protocol type is on the wire, in pieces; bytes are given as they are."""
+    """What a value of a protocol type is on the wire, in pieces; bytes and batches as they are."""
     if isinstance(kind, Schema):
         for field, item in zip(kind.fields, value, strict=True):
             yield from pieces(field, item)
@@ -68,7 +70,10 @@ def pieces(kind: Any, value: Any) -> Iterator[Any]:
             yield from pieces(kind.array_of, item)
     elif kind is Bytes and value is not None:
         yield Int32.encode(len(value))
-        yield value
+        if isinstance(value, Built):
+            yield from value
+        else:
+            yield value
     else:
         yield kind.encode(value)
 

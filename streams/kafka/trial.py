@@ -21,7 +21,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.kafka import checksums, requests, responses
 from streams.kafka.connections import on_each
-from streams.kafka.record_batch import RecordBatch
+from streams.kafka.record_batch import LONG, RecordBatch
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _same_batches() -> bool:
     ours, stock = RecordBatch(1 << 16), DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 16)
     for offset, record in enumerate(
         [
-            (5, b"key", b"v" * 3_000, [("name", b"content"), ("none", None)]),
+            (5, b"key", b"v" * LONG, [("name", b"content"), ("none", None)]),
             (4, None, b"", []),
             (9, b"", None, []),
             (9, None, b"more than there is room for" * 3_000, []),

@@ -19,6 +19,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulat
 from aiokafka.producer.producer import AIOKafkaProducer
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.produce import ProduceRequest, ProduceRequest_v3
+from aiokafka.protocol.types import Bytes
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
@@ -93,6 +95,56 @@ def test_a_batch_is_what_aiokafka_would_build(rows, limit):
     assert built(RecordBatch(limit), rows) == built(stock, rows)
 
 
+@given(records, st.integers(100, 30_000))
+@settings(max_examples=40, deadline=None)
+def test_a_batch_sent_again_is_the_same_and_joined_on_the_wire(rows, limit):
+    batch = RecordBatch(limit)
+    built(batch, rows)
+    whole = batch.build()
+    assert len(whole) == len(bytes(whole)) == batch.size()
+    wire = Bytes.encode(bytes(whole))
+    for _attempt in range(2):
+        assert b"".join(requests.pieces(Bytes, whole)) == wire
+
+
+def test_only_a_long_value_that_nobody_can_change_stays_where_it_is():
+    long = bytes(record_batch.LONG)
+    changing, short = bytearray(long), long[1:]
+    batch = RecordBatch(1 << 20)
+    for offset, value in enumerate((long, changing, short)):
+        batch.append(offset, 1, None, value, [])
+    whole = batch.build()
+    before = bytes(whole)
+    changing[:] = b"x" * len(changing)
+    assert bytes(whole) == before
+    assert [piece is long for piece in whole] == [False, False, True, False]
+
+
+def test_a_request_that_waits_for_no_answer_goes_out_whole():
+    async def unanswered() -> tuple[list[bytes], object, list]:
+        broker = trial._Broker()
+        server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        broker.metadata = trial.MetadataResponse_v0([(1, "127.0.0.1", port)], [])
+        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{port}")
+        on_each(client, requests.send_whole)
+        batch = RecordBatch(1 << 20)
+        batch.append(0, 1, None, bytes(9_000), [])
+        sent = [("one", [(0, batch.build())])]
+        try:
+            await client.bootstrap()
+            answer = await client.send(1, ProduceRequest(None, 0, 1_000, sent))
+        finally:
+            await client.close()
+            await broker.end(server)
+        return broker.heard, answer, sent
+
+    heard, answer, [(topic, [(partition, whole)])] = asyncio.run(unanswered())
+    assert answer is None
+    stock = ProduceRequest_v3(None, 0, 1_000, [(topic, [(partition, bytes(whole))])])
+    assert heard == [stock.encode()]
+
+
 def test_a_record_without_a_time_has_the_time_now():
     ours, stock = RecordBatch(1_000), DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1_000)
     mine, theirs = (each.append(0, None, None, b"v", []).timestamp for each in (ours, stock))
@@ -120,7 +172,7 @@ def batches(*sizes: int) -> bytes:
     for size in sizes:
         builder = RecordBatch(1 << 20)
         builder.append(0, 1, None, bytes(range(256)) * (size // 256 + 1), [])
-        found += builder.build()
+        found += bytes(builder.build())
     return found
 
 
