@@ -21,7 +21,7 @@ SMALL = 2_048
 """Bytes of a batch for which a loop in Python costs more than aiokafka's checksum in C."""
 
 
-def intact(records: bytes) -> bool:
+def intact(records: bytes | memoryview) -> bool:
     """Whether all whole batches have format 2 and the right checksum; False is 'look yourself'.
 
     What is behind the last whole batch is not looked at: nobody reads it.

@@ -14,18 +14,20 @@ Source: aiokafka 0.14.0, `consumer/fetcher.py`.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
+from streams.kafka import in_place
 from streams.kafka.checksums import intact
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ FIELDS = ("offset", "timestamp", "key", "value", "headers")
 class RawResults(OrderedDict[Any, Any]):
     """A fetcher's results by partition, each made to give records as they were parsed."""
 
-    def __init__(self, results: Mapping[Any, Any], intact: Collection[Any]) -> None:
+    def __init__(self, results: Mapping[Any, Any], intact: dict[Any, Any]) -> None:
         self._intact = intact
         super().__init__(results)
 
@@ -45,33 +47,45 @@ class RawResults(OrderedDict[Any, Any]):
         if type(result) is FetchResult:
             make_raw(result)
             if tp in self._intact:
-                result._partition_records._check_crcs = False  # noqa: SLF001  verified already
+                parsed = result._partition_records  # noqa: SLF001
+                parsed._check_crcs = False  # noqa: SLF001  verified already
+                parsed._records = self._intact.pop(tp) or parsed._records  # noqa: SLF001
         super().__setitem__(tp, result)
 
 
 class CheckingClient:
     """A fetcher's client that takes note of the partitions whose records came intact.
 
-    The fetcher makes its results of an answer before anything else can run, so what is noted is
-    always of the newest answer.
+    Long ones it keeps in place (`streams.kafka.in_place`) until the result takes them. The fetcher
+    makes its results of an answer before anything else can run, so what is noted is of that answer.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.intact: set[Any] = set()
+        self.intact: dict[Any, in_place.Records | None] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def send(self, node_id: Any, request: Any, **named: Any) -> Any:
         """As the client's own."""
-        response = await self._client.send(node_id, request, **named)
-        if isinstance(request, FetchRequest):
-            for topic, partitions in response.topics:
-                for partition, *_, records in partitions:
-                    note = self.intact.add if intact(records or b"") else self.intact.discard
-                    note(TopicPartition(topic, partition))
+        if not isinstance(request, FetchRequest):
+            return await self._client.send(node_id, request, **named)
+        response = await self._client.send(node_id, in_place.ask(request), **named)
+        self.intact.clear()
+        response.topics = [
+            (topic, [(*said, self._checked(topic, said[0], found)) for *said, found in partitions])
+            for topic, partitions in response.topics
+        ]
         return response
+
+    def _checked(self, topic: str, partition: int, found: bytes | memoryview | None) -> Any:
+        """The records of a partition, or what stands in for them."""
+        records = in_place.Records(found) if isinstance(found, memoryview) else None
+        if intact(found or b"") and (records is None or records.has_next()):
+            self.intact[TopicPartition(topic, partition)] = records
+            return found if records is None else in_place.STAND_IN
+        return found if records is None else bytes(found or b"")
 
 
 def install(fetcher: Any) -> None:
@@ -132,20 +146,43 @@ def _fetched(*, raw: bool) -> list[Any]:
     """A few records, written and read again by aiokafka."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0,
-        producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 16,
+        producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 20,
     )  # fmt: skip
     builder.append(0, timestamp=5, key=b"k", value=b"v", headers=[("h", b"1")])
-    builder.append(1, timestamp=6, key=None, value=b"w", headers=[])
+    builder.append(1, timestamp=6, key=None, value=b"w" * in_place.LONG, headers=[])
     builder.append(2, timestamp=7, key=b"", value=None, headers=[])
     tp = TopicPartition("check", 0)
-    records = PartitionRecords(
-        tp, MemoryRecords(bytes(builder.build())), [], 0, None, None, True, READ_UNCOMMITTED
-    )
-    result = FetchResult(tp, assignment=_Assignment(records), partition_records=records, backoff=0)
+    data, results = bytes(builder.build()), {}
     if raw:
-        make_raw(result)
+        client = CheckingClient(_Client(data))
+        results = RawResults({}, client.intact)
+        request = FetchRequest(0, 0, 0, 0, [(tp.topic, [(tp.partition, 0, 1)])])
+        try:
+            client.send(0, request).send(None)
+        except StopIteration as end:  # it had nothing to wait for
+            [(_, [(*_, data)])] = end.value.topics
+    records = PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, True, READ_UNCOMMITTED)
+    results[tp] = FetchResult(
+        tp, assignment=_Assignment(records), partition_records=records, backoff=0
+    )
+    result = results[tp]
     found = result.getall(2)
     return [*found, *result.getall(2)]
+
+
+class _Client:
+    """Has an answer to a fetch request, as it is on the wire."""
+
+    def __init__(self, records: bytes) -> None:
+        self._body = FetchResponse_v4(0, [("check", [(0, 0, 9, 9, [], records)])]).encode()
+
+    async def send(self, _node_id: Any, request: Any) -> Any:
+        """The answer, decoded behind its header."""
+        stream = io.BytesIO(b"head" + self._body)
+        stream.seek(4)
+        version = FetchResponse_v4.API_VERSION
+        prepared = request.prepare({FetchRequest.API_KEY: (version, version)})
+        return prepared.RESPONSE_TYPE.decode(stream)
 
 
 class _Assignment:

@@ -27,7 +27,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.kafka import checksums, raw_fetch, record_batch, requests, responses, trial
+from streams.kafka import checksums, in_place, raw_fetch, record_batch, requests, responses, trial
 from streams.kafka.connections import on_each
 from streams.kafka.record_batch import RecordBatch
 
@@ -245,6 +245,84 @@ def test_a_fetcher_makes_results_of_an_answer_before_anything_else_runs():
     assert "self._check_crcs and not next_batch.validate_crc()" in inspect.getsource(
         PartitionRecords
     )
+
+
+# -- records in place ---------------------------------------------------------------------------
+
+
+def received(data: bytes, offset: int = 0) -> tuple[list, type]:
+    """Values of what a fetcher of ours reads of a response, and what its records were read by."""
+    client = SimpleNamespace(_records={}, _client=raw_fetch._Client(data))
+    raw_fetch.install(client)
+    request = FetchRequest(0, 0, 0, 0, [("check", [(0, 0, 1)])])
+    [(_, [(*_, found)])] = asyncio.run(client._client.send(1, request)).topics
+    tp = TopicPartition("check", 0)
+    stock = MemoryRecords(found)
+    assert stock.has_next() == MemoryRecords(data).has_next()
+    parsed = PartitionRecords(tp, stock, [], offset, None, None, True, READ_UNCOMMITTED)
+    assignment = raw_fetch._Assignment(parsed)
+    client._records[tp] = result = FetchResult(
+        tp, assignment=assignment, partition_records=parsed, backoff=0
+    )
+    assert not client._client.intact
+    kind = type(parsed._records)
+    values = [(r.offset, r.timestamp, r.key, r.value, r.headers) for r in result.getall()]
+    return [*values, assignment.position], kind
+
+
+@given(
+    st.lists(st.integers(2_048, 90_000), min_size=1, max_size=4),
+    st.integers(0, 2_000),
+    st.integers(0, 2),
+)
+@settings(max_examples=30, deadline=None)
+def test_records_in_place_are_those_aiokafka_finds(sizes, cut, offset):
+    data = batches(*sizes) + batches(3_000)[:cut]
+    found, kind = received(data, offset)
+    assert (kind is in_place.Records) == (len(data) >= in_place.LONG)
+    stock = PartitionRecords(TP, MemoryRecords(data), [], offset, *(None, None, True), 0)
+    rows = [(r.offset, r.timestamp, r.key, r.value, r.headers) for r in stock]
+    assert [(*row[:4], tuple(row[4])) for row in found[:-1]] == rows
+    assert {type(row[3]) for row in found[:-1]} <= {bytes}
+
+
+def test_long_records_that_are_not_intact_raise_what_aiokafka_raises():
+    broken = bytearray(batches(90_000))
+    broken[100] ^= 1
+    with pytest.raises(CorruptRecordException, match="Invalid CRC"):
+        received(bytes(broken))
+
+
+def test_a_batch_longer_than_the_answer_stays_what_aiokafka_asks_more_for():
+    client = raw_fetch.CheckingClient(raw_fetch._Client(batches(200_000)[:100_000]))
+    request = FetchRequest(0, 0, 0, 0, [("check", [(0, 0, 1)])])
+    [(_, [(*_, found)])] = asyncio.run(client.send(1, request)).topics
+    assert found == batches(200_000)[:100_000]
+    assert not client.intact
+
+
+def test_what_stands_in_for_records_is_never_read_as_such():
+    stand_in = MemoryRecords(in_place.STAND_IN)
+    assert stand_in.has_next()
+    with pytest.raises(CorruptRecordException):
+        stand_in.next_batch()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong"),
+    [
+        (in_place.Records, "_end", lambda self: len(self._view) + 1),
+        (in_place.Records, "next_batch", lambda _self: None),
+        (in_place._Stream, "read", lambda _self, size: bytes(size)),
+    ],
+)
+def test_what_does_not_read_in_place_fails_its_check(owner, name, wrong, monkeypatch):
+    assert raw_fetch.works()
+    monkeypatch.setattr(owner, name, wrong)
+    if name == "_end":  # nothing whole is found in place: it is read by aiokafka
+        assert received(batches(90_000))[1] is MemoryRecords
+    else:
+        assert not raw_fetch.works()
 
 
 # -- connections -------------------------------------------------------------------------------
