@@ -1,8 +1,8 @@
 """Fetched record batches read where they were received.
 
 aiokafka copies each partition's records out of the response, and then each value out of those. The
-first copy is not needed, as its parser of a batch takes any buffer. A value still is a copy, so none
-keeps a response in memory.
+first copy is not needed, as its parser of a batch takes any buffer. A value still is a copy, so
+none keeps a response in memory.
 
 Source: aiokafka 0.14.0, `conn.py`, `protocol/types.py` and `record/memory_records.py`.
 """

@@ -152,7 +152,8 @@ def _fetched(*, raw: bool) -> list[Any]:
     builder.append(1, timestamp=6, key=None, value=b"w" * in_place.LONG, headers=[])
     builder.append(2, timestamp=7, key=b"", value=None, headers=[])
     tp = TopicPartition("check", 0)
-    data, results = bytes(builder.build()), {}
+    data = bytes(builder.build())
+    results: dict[Any, Any] = {}
     if raw:
         client = CheckingClient(_Client(data))
         results = RawResults({}, client.intact)

@@ -60,7 +60,7 @@ class RecordBatch:
         self._pieces: list[bytes] = []
         self._open = bytearray()
         """What comes behind them, up to the next long value."""
-        self._size = _HEADER.size
+        self._size: int = _HEADER.size
         self._records = 0
         self._first: int = 0
         self._last: int = 0
