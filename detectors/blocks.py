@@ -45,8 +45,13 @@ class Blocks:
     """`nbytes`, where it is known."""
 
     @classmethod
-    def of(cls, columns: Mapping[str, Column], n: int) -> Blocks:
-        """These columns."""
+    def of(
+        cls,
+        columns: Mapping[str, Column],
+        n: int,
+        packed: Mapping[str, bytes | bytearray] | None = None,
+    ) -> Blocks:
+        """These columns, and those that are `packed`: as float64, NaN or infinite where invalid."""
         places: dict[str, Place] = {}
         floats: list[Array] = []
         ints: list[Array] = []
@@ -68,6 +73,9 @@ class Blocks:
             else:
                 places[name] = REST, 0
                 rest[name] = column
+        for name, numbers in (packed or {}).items():
+            places[name] = FLOATS, len(floats)
+            floats.append(np.frombuffer(numbers, F8))
         return cls(
             n, places, _stacked(floats, n, F8), _stacked(ints, n, I8), _stacked(codes, n, U4),
             values, rest,

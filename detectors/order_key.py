@@ -70,16 +70,29 @@ def _sorted(frames: Sequence[Frame]) -> NDArray[np.intp] | None:
 def _among_equals(frames: Sequence[Frame], rows: Array, packed: Array | None) -> Array:
     """These rows in the order of the whole key; `packed`: its parts before the id, if they fit."""
     words = _all(frames, _id)[rows].view(">u8").reshape(-1, 2).astype(np.uint64)
-    if packed is not None:  # half the id's hash parts almost all rows
-        within = np.lexsort((words[:, 0], packed))
-        half, before = words[within, 0], packed[within]
-        if not ((half[1:] == half[:-1]) & (before[1:] == before[:-1])).any():
+    if packed is not None:
+        within = _by_group(packed, words[:, 0])
+        if within is not None:
             return rows[within]
     parts = (_arrival, _rank, _order_ts, _partition, _offset, _index)
     arrival, rank, ts, *place = (_all(frames, part)[rows] for part in parts)
     keys = [arrival, rank, ts, words[:, 0], words[:, 1], *place]
     ordered: Array = rows[np.lexsort(keys[::-1])]
     return ordered
+
+
+def _by_group(packed: Array, half: Array) -> Array | None:
+    """Rows by a key that rises, in equals by half of the id's hash; None: that parts not all rows.
+
+    As one number, which sorts in half the time of two: the group's, then the hash's first bits.
+    """
+    group = np.zeros(len(packed), np.uint64)
+    np.cumsum(packed[1:] != packed[:-1], out=group[1:])
+    bits = np.uint64(64 - int(group[-1]).bit_length())
+    key = half if not group[-1] else half >> (np.uint64(64) - bits) | group << bits
+    within: Array = key.argsort(kind="stable")
+    ranked = key[within]
+    return None if (ranked[1:] == ranked[:-1]).any() else within
 
 
 def _all(frames: Sequence[Frame], part: Callable[[Frame], Array]) -> Array:

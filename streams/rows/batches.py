@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import astuple
 
+from detectors.blocks import Blocks
 from detectors.frame import Column, Frame, text_column
 from driftline.batch_shapes import (
     NUMBERS,
@@ -26,7 +27,6 @@ from driftline.shapes import DOUBTS
 from streams.rows.cells import (
     class_columns,
     feature_columns,
-    float_columns,
     number_column,
     packed,
     segment_columns,
@@ -63,7 +63,7 @@ class Batches:
         read = _labels(value) or self._predictions(value)
         if read is None:
             return None
-        subject, kind, ids, ts, shared_ts, columns = read
+        subject, kind, ids, ts, shared_ts, columns, floats = read
         n = len(ids)
         times = np.full(n, stamp if shared_ts is None else shared_ts) if ts is None else ts
         times = np.asarray(times, np.int64)
@@ -77,7 +77,7 @@ class Batches:
             "offset": Column(np.full(n, offset, np.int64)),
             "index": Column(np.arange(n)),
         }
-        return Frame(subject, kind, n, order | columns)
+        return Frame(subject, kind, n, Blocks.of(order | columns, n, floats))
 
     def _predictions(self, value: bytes) -> _Read | None:
         begin = value.find(_MODEL, 0, _HEAD_BYTES) + len(_MODEL)
@@ -91,12 +91,18 @@ class Batches:
         if len(lengths) != 1 or not (is_name(batch.model) and is_name(batch.version)):
             return None
         subject = f"{batch.model}@{batch.version}"
-        made = _prediction_columns(shape, features, columns)
-        return subject, "prediction", columns.prediction_id, columns.ts, batch.ts, made
+        numbers, others = _parted(shape, features)
+        made = _prediction_columns(others, columns)
+        floats = {f"x:{name}": packed(cells) for name, cells in numbers.items()}
+        if isinstance(columns.scores, dict):
+            floats |= {f"s:{name}": packed(cells) for name, cells in columns.scores.items()}
+        return subject, "prediction", columns.prediction_id, columns.ts, batch.ts, made, floats
 
 
-_Read = tuple[str, str, list[str], list[int] | None, int | None, dict[str, Column]]
-"""(subject, kind, ids, their ts or the ts they share, in ms, columns of what they say)."""
+_Read = tuple[
+    str, str, list[str], list[int] | None, int | None, dict[str, Column], dict[str, bytes]
+]
+"""(subject, kind, ids, their ts or the ts they share, in ms, columns, those packed as float64)."""
 
 
 def _labels(value: bytes) -> _Read | None:
@@ -115,7 +121,7 @@ def _labels(value: bytes) -> _Read | None:
         origins = [batch.source if origin is None else origin for origin in given]
     if any(origin is not None for origin in origins):
         made["label_source"] = text_column(origins)
-    return f"{model or ''}@", "label", columns.prediction_id, columns.ts, batch.ts, made
+    return f"{model or ''}@", "label", columns.prediction_id, columns.ts, batch.ts, made, {}
 
 
 def _named(shape: BatchShape, features: Any) -> dict[str, list[Any]]:
@@ -135,27 +141,25 @@ def _lengths(columns: Any) -> Iterator[int]:
             yield from map(len, column.values())
 
 
-def _prediction_columns(
-    shape: BatchShape, features: dict[str, list[Any]], columns: Any
-) -> dict[str, Column]:
-    made = _feature_columns(shape, features)
+def _parted(
+    shape: BatchShape, features: dict[str, list[Any]]
+) -> tuple[dict[str, list[float | None]], dict[str, list[Any]]]:
+    """The features that hold numbers or nothing, and the others."""
+    numbers: dict[str, list[float | None]] = {}
+    others: dict[str, list[Any]] = {}
+    for name, cells in features.items():
+        which = numbers if shape.features[name] in (NUMBERS, NUMBERS_OR_NULL) else others
+        which[name] = cells
+    return numbers, others
+
+
+def _prediction_columns(features: dict[str, list[Any]], columns: Any) -> dict[str, Column]:
+    made = feature_columns(features)
     made |= class_columns("prediction", columns.prediction)
-    if isinstance(columns.scores, dict):
-        made |= float_columns("s:", {name: packed(v) for name, v in columns.scores.items()})
-    elif columns.scores is not None:
+    if isinstance(columns.scores, list):
         made["score"] = number_column(columns.scores)
     made |= segment_columns(columns.segments or {})
     made |= {f"a:{name}": number_column(v) for name, v in (columns.attributions or {}).items()}
     if columns.latency_ms is not None:
         made["latency_ms"] = number_column(columns.latency_ms)
     return made
-
-
-def _feature_columns(shape: BatchShape, features: dict[str, list[Any]]) -> dict[str, Column]:
-    numbers, others = {}, {}
-    for name, cells in features.items():
-        if shape.features[name] in (NUMBERS, NUMBERS_OR_NULL):
-            numbers[name] = packed(cells)
-        else:
-            others[name] = cells
-    return float_columns("x:", numbers) | feature_columns(others)

@@ -89,23 +89,6 @@ def packed(cells: Sequence[float | None]) -> bytes:
     return b"".join(pieces)
 
 
-def float_columns(prefix: str, numbers: Mapping[str, bytes | bytearray]) -> dict[str, Column]:
-    """Float columns of equal length, given as float64; what is not finite is invalid."""
-    if not numbers:
-        return {}
-    matrix = np.frombuffer(bytearray().join(numbers.values()), np.float64)
-    matrix = matrix.reshape(len(numbers), -1)
-    finite = np.isfinite(matrix)
-    if finite.all():
-        return {prefix + name: Column(matrix[at]) for at, name in enumerate(numbers)}
-    np.copyto(matrix, 0.0, where=~finite)
-    whole: list[bool] = np.logical_and.reduce(finite, axis=1).tolist()
-    return {
-        prefix + name: Column(matrix[at], None if whole[at] else finite[at])
-        for at, name in enumerate(numbers)
-    }
-
-
 def number_column(cells: Cells) -> Column:
     """A float64 column of numbers; None, NaN, infinities and what float64 cannot hold invalid."""
     try:

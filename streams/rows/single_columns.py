@@ -19,7 +19,6 @@ from driftline.shapes import Shape
 from streams.rows.cells import (
     class_columns,
     feature_columns,
-    float_columns,
     number_column,
     packer,
     segment_columns,
@@ -49,6 +48,10 @@ class LabelGather:
             columns["label_source"] = text_column(self._origins)
         return columns
 
+    def packed(self) -> dict[str, bytearray]:
+        """None: labels are few numbers."""
+        return {}
+
 
 class PredictionGather:
     """What plain predictions of one shape and version say."""
@@ -77,13 +80,11 @@ class PredictionGather:
         self._latency += latency
 
     def columns(self) -> dict[str, Column]:
-        """A row for each event taken."""
-        columns = float_columns("x:", self._features.numbers())
-        columns |= feature_columns(self._features.others())
+        """A row for each event taken, but for what is `packed`."""
+        columns = feature_columns(self._features.others())
         columns |= class_columns("prediction", self._predictions)
         if _any(self._positive):
             columns["score"] = number_column(self._positive)
-        columns |= float_columns("s:", self._scores.numbers())
         columns |= segment_columns(self._segments.others())
         if any(self._attributions):
             for name, cells in transpose([a or {} for a in self._attributions]).items():
@@ -91,6 +92,14 @@ class PredictionGather:
         if _any(self._latency):
             columns["latency_ms"] = number_column(self._latency)
         return columns
+
+    def packed(self) -> dict[str, bytearray]:
+        """Columns of floats: float64, NaN for none."""
+        return {
+            prefix + name: numbers
+            for prefix, parts in (("x:", self._features), ("s:", self._scores))
+            for name, numbers in parts.numbers().items()
+        }
 
 
 class _Parts:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.blocks import Blocks
 from detectors.frame import ID, SOURCE_SHIFT, Array, Column, Frame
 from driftline.rules import MAX_AHEAD_MS, MAX_MESSAGE_BYTES, iso_ms
 from driftline.shapes import DOUBTS, Shapes
@@ -192,7 +193,9 @@ class _Pieces:
             "offset": Column(records.offsets[at]),
             "index": Column(np.zeros(n, np.int64)),
         }
-        return Frame(group.subject, self.kind.name, n, columns | group.gather.columns())
+        columns |= group.gather.columns()
+        blocks = Blocks.of(columns, n, group.gather.packed())
+        return Frame(group.subject, self.kind.name, n, blocks)
 
 
 def _index(places: list[int]) -> Array | slice:

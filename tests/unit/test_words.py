@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from detectors.blocks import Blocks
 from detectors.frame import Column, float_column, text_column
-from streams.rows.cells import float_columns, packed
+from streams.rows.cells import packed
 from streams.rows.words import Words
 
 TEXTS = st.none() | st.just(UNSET) | st.sampled_from(["a", "b", "", "ünï"])
@@ -76,7 +77,8 @@ def test_a_field_occurs_even_if_only_as_null(cells: list[Any], occurs: bool):
 @given(st.lists(NUMBERS, min_size=1, max_size=12), st.integers(1, 40))
 def test_packed_floats_are_the_column_that_numpy_makes(cells: list[float | None], times: int):
     long = cells * times  # more than one piece
-    column = float_columns("x:", {"f": packed(long), "g": packed(long[::-1])})["x:f"]
+    floats = {"x:f": packed(long), "x:g": packed(long[::-1])}
+    column = Blocks.of({}, len(long), floats).columns()["x:f"]
     expected = float_column(long)
     assert np.array_equal(column.mask, expected.mask)
     assert (column.valid is None) == (expected.valid is None)
