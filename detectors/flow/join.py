@@ -58,16 +58,44 @@ def step(
         `labels_not_sampled` and `pending_full` since the last step. Labels that met no prediction
         count under "model@".
     """
-    matching = Matching(pending, spec)
+    matching, out = Matching(pending, spec), []
     rows = _one_each(_in_sample(frames, matching))
-    lanes = [matching.lane(frame) for frame in rows]
-    _take_rows(matching, lanes)
-    out = [frame for lane in lanes for frame in lane.passed()]
-    out += matching.outcome_frames()
+    while rows:
+        part, rows = _cut(rows, pending.next_end)
+        if not part:
+            pending.expire(min(int(frame.ints("arrival")[0]) for frame in rows))
+            continue
+        out += _part(matching, part)
+        if rows:
+            pending.settle()
+            out += matching.count_frames()
+            matching = Matching(pending, spec)
     pending.expire(clock)
     pending.settle()
     out += matching.count_frames()
     return pending, sorted(out, key=lambda frame: (frame.subject, _RANK[frame.kind]))
+
+
+def _cut(frames: Sequence[Frame], end: int) -> tuple[list[Frame], list[Frame]]:
+    """The rows that arrived before `end`, and the others.
+
+    A part within which no slice ends can be taken many rows at once, see `detectors.flow.usual`.
+    """
+    before, after = [], []
+    for frame in frames:
+        n = int(frame.ints("arrival").searchsorted(end))
+        if n:
+            before.append(frame if n == frame.n else frame.span(0, n))
+        if n < frame.n:
+            after.append(frame.span(n, frame.n) if n else frame)
+    return before, after
+
+
+def _part(matching: Matching, frames: Sequence[Frame]) -> list[Frame]:
+    """What comes out of rows between two ends of slices, but for the counts."""
+    lanes = [matching.lane(frame) for frame in frames]
+    _take_rows(matching, lanes)
+    return [frame for lane in lanes for frame in lane.passed()] + matching.outcome_frames()
 
 
 def _take_rows(matching: Matching, lanes: Sequence[Lane]) -> None:
