@@ -64,6 +64,11 @@ class LabelSlab:
             self.touched.cut(self._block_of_touched),
         ]
 
+    def end_blocks(self) -> None:
+        """No checkpoint will ask for them any more."""
+        for series in (*self._series, self.touched.series):
+            series.clear()
+
     def _block_of_rows(self, start: int, stop: int) -> dict[str, Any]:
         return encode_frame(stored_labels(self.rows.span(start, stop)))
 

@@ -178,6 +178,7 @@ class ManyAtOnce(ABC):
         gone: list[LabelSlab] = []
         for number in self._label_numbers.pop(end, {}).values():
             slab = self._label_slabs.pop(number)
+            slab.end_blocks()
             rows = slab.alive()
             places = self._table.find(slab.rows.words(0, slab.rows.n)[rows])
             self._table.label[places] = PAST

@@ -185,6 +185,7 @@ class MemoryPending(ManyAtOnce):
         gone = [k for k, slab in self._slabs.items() if slab.floor == slab.n and not slab.count]
         for number in gone:
             slab = self._slabs.pop(number)
+            slab.end_blocks()
             numbers = self._numbers[slab.end]
             del numbers[slab.subject]
             if not numbers:

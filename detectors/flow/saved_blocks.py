@@ -61,6 +61,12 @@ class Series:
             self._n = n
         return list(self._blocks)
 
+    def clear(self) -> None:
+        """Forgets the blocks. They know whose entries they encode, and it knows them: a circle that
+        only the cycle collector would end, minutes later.
+        """
+        self._blocks, self._starts, self._n = [], [], 0
+
     def adopt(
         self, lengths: Iterable[int], stored: Iterable[Block], encode: Callable[[int, int], Any]
     ) -> None:

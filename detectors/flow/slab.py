@@ -147,6 +147,11 @@ class Slab:
             dead.cut(len(self.dead), self._block_of_dead),
         ]
 
+    def end_blocks(self) -> None:
+        """No checkpoint will ask for them any more."""
+        for series in (*self._series, self._touched.series):
+            series.clear()
+
     def _block_of_rows(self, start: int, stop: int) -> dict[str, Any]:
         return encode_frame(self.rows.span(start, stop))
 

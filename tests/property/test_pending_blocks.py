@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from hashlib import blake2b
 from itertools import pairwise
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from detectors.flow import saved_blocks
 from detectors.flow.join import JoinSpec, MemoryPending, step
+from detectors.flow.label_slab import LabelSlab
 from detectors.flow.saved_blocks import Block, split
+from detectors.flow.slab import Slab
 from tests.property.test_usual_rows import SPEC, steps
 from tests.strategies import Label, Prediction, Row, frames_of, rows_of
 
@@ -120,3 +123,22 @@ def test_labels_said_again_and_again_do_not_pile_up():
             pending, _ = step(pending, frames_of([row]), at + 1, spec)
             _, keys = chunks.write(pending)
             assert len(keys) <= 5
+
+
+def test_slices_that_ended_take_no_memory_until_the_cycle_collector_looks():
+    pending: Any = MemoryPending()
+    chunks = Chunks()
+    gc.collect()
+    gc.disable()
+    try:
+        for now in range(0, 2_000, 20):
+            rows: list[Row] = [
+                Prediction(id=str(now), arrival=now),
+                Label(id=str(now), arrival=now + 1),
+            ]
+            pending, _ = step(pending, frames_of(rows), now + 2, SPEC)
+            chunks.write(pending)
+        held = sum(isinstance(each, Slab | LabelSlab) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert len(chunks.held) > held == len(pending._slabs) + len(pending._label_slabs)
