@@ -62,8 +62,10 @@ class Series:
         return list(self._blocks)
 
     def clear(self) -> None:
-        """Forgets the blocks. They know whose entries they encode, and it knows them: a circle that
-        only the cycle collector would end, minutes later.
+        """Forgets the blocks.
+
+        They know whose entries they encode, and it knows them: a circle that only the cycle
+        collector would end, minutes later.
         """
         self._blocks, self._starts, self._n = [], [], 0
 
