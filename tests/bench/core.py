@@ -21,7 +21,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import msgspec
 import numpy as np
@@ -151,7 +151,7 @@ def outcomes(predictions: Frame, truth: Sequence[str]) -> Frame:
     columns["source"] = Column(np.full(predictions.n, 1 << 32, dtype=np.int64))
     columns["prediction_arrival"] = Column(arrival)
     columns["label"] = text_column(truth)
-    return replace(predictions, kind="outcome", columns=columns)
+    return Frame(predictions.subject, "outcome", predictions.n, columns, predictions.cause)
 
 
 def released(events: Events) -> list[list[Frame]]:

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from typer.testing import CliRunner
 
-from detectors.flow import blocks
+from detectors.flow import saved_blocks
 from detectors.flow.saved_blocks import Block, Series
 from detectors.frame import Column, Frame
 from driftline.errors import CheckpointError
@@ -149,7 +149,7 @@ def test_of_a_piece_in_blocks_only_those_that_changed_are_written_again(
     random = [os.urandom(size) for size in (2 * CHUNK_BYTES, CHUNK_BYTES // 2)]
 
     async def body(lab: Lab) -> None:
-        with patch.object(blocks, "BLOCK", 1):
+        with patch.object(saved_blocks, "BLOCK", 1):
             parts = series([*random, b"old"])
             new = series([*random, b"new"])[2]
         first = await lab.store.write(1, None, Draft(5, {CONFIG: b"c", "p": parts}))
@@ -158,7 +158,7 @@ def test_of_a_piece_in_blocks_only_those_that_changed_are_written_again(
         assert manifest == second
         [chunks] = [piece.chunks for piece in manifest.pieces if piece.name == "p"]
         read = blocks_of(pieces["p"], chunks)
-        assert [blocks.decoded(block) for block in read] == [[r] for r in (*random, b"new")]
+        assert [saved_blocks.decoded(block) for block in read] == [[r] for r in (*random, b"new")]
         assert [block.keys for block in read] == [block.keys for block in (*parts[:2], new)]
         assert [block.size for block in read] == [len(block.encode()) for block in read]
 
