@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -165,6 +166,9 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
     `again`: where the broker was away for so long that Faust would not read on, the process begins
     anew in its own place, and then waits for the broker as at any start.
     """
+    # A worker that is stopped before it began did nothing that has to be saved. It ends well: a
+    # supervisor need not tell it from one that ran. Faust puts its own handler in this one's place.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from streams.kafka.opening import SessionsNotOpenedError
     from streams.worker import run_worker
 

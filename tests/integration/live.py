@@ -138,8 +138,14 @@ class Workers:
         self.running.remove(process)
 
     def stop(self) -> list[int]:
-        """SIGTERM to all; their exit codes."""
+        """SIGTERM to all; their exit codes.
+
+        Not before each has said something: until then the interpreter starts, and a signal ends it.
+        """
         for process in self.running:
+            log = self.logged[process.pid]
+            spoke = lambda p=process, log=log: p.poll() is not None or log.stat().st_size  # noqa: E731
+            wait_for(spoke, 30, self.logs)
             process.terminate()
         codes = [process.wait(30) for process in self.running]
         self.running.clear()

@@ -230,3 +230,12 @@ def test_a_worker_whose_broker_was_away_for_too_long_begins_anew_in_its_own_proc
     first, second = done.stdout.splitlines()
     assert first == second  # process and settings
     assert "beginning anew" in done.stderr
+
+
+def test_a_worker_that_is_stopped_before_a_broker_answered_ends_well_and_at_once():
+    command = [sys.executable, "-m", "streams.cli", "worker", "--broker", "127.0.0.1:1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the interpreter is there, and the wait begins
+        process.terminate()
+        assert process.wait(10) == 0, process.stdout.read()
