@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 BROKER_WAIT_S = 600.0
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Source: glibc, malloc.h."""
 MAPPED_FROM_BYTES = 32 << 20
 """The greatest there is: what is larger is mapped by itself."""
@@ -39,12 +39,14 @@ def keep_memory() -> None:
 
     Batches and answers of megabytes come and go. By itself glibc gives each back to the system at
     once and asks for it again, and the first touch of a page costs many times what copying it does.
-    Elsewhere than on glibc nothing is changed.
+    All threads share one heap: what one of them freed, another takes. Elsewhere than on glibc
+    nothing is changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_ARENA_MAX, 1)
 
 
 def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:

@@ -29,6 +29,8 @@ class _Held:
     frame: Frame
     arrivals: Array
     row_bytes: int
+    weight: int
+    """Of a row, in bytes, where a release is limited: at least as much as it takes here."""
     at: int = 0
 
     @property
@@ -61,6 +63,8 @@ class Sequencer:
     def __init__(self) -> None:
         self.nbytes = 0
         """About how many bytes are held."""
+        self.weight = 0
+        """The same, rows counted by what they become."""
         self.forced = 0
         """Rows stepped before their time because too much was held; nothing is promised of them."""
         self._heap: list[tuple[int, int, _Held]] = []
@@ -79,8 +83,14 @@ class Sequencer:
         """
         return min(clock, self._heap[0][0]) if self._heap else clock
 
-    def hold(self, frame: Frame, nbytes: int | None = None) -> None:
-        """Take a frame's rows, which may be in any order; `nbytes` of it, where they are known."""
+    def hold(self, frame: Frame, nbytes: int | None = None, becomes: int = 0) -> None:
+        """Take a frame's rows, which may be in any order.
+
+        Args:
+            frame: of any kind that has an order key.
+            nbytes: of it, where they are known.
+            becomes: the bytes that may become of it, where those are more.
+        """
         if frame.n == 0:
             return
         arrivals = frame.ints("arrival")
@@ -88,24 +98,28 @@ class Sequencer:
             frame = in_order(frame)
             arrivals = frame.ints("arrival")
         row_bytes = max(1, (frame.nbytes if nbytes is None else nbytes) // frame.n)
-        self.nbytes += row_bytes * frame.n
-        self._rows += frame.n
-        self._push(_Held(frame, arrivals, row_bytes))
+        self._add(_Held(frame, arrivals, row_bytes, max(row_bytes, becomes // frame.n)))
+
+    def _add(self, held: _Held) -> None:
+        self.nbytes += held.row_bytes * held.frame.n
+        self.weight += held.weight * held.frame.n
+        self._rows += held.frame.n
+        self._push(held)
 
     def release(self, clock: int, limit_bytes: int | None = None) -> list[Frame]:
         """The held rows that arrived before `clock`.
 
         Args:
             clock: arrival that all sources have passed, in ms.
-            limit_bytes: stop after about so many bytes; then these are the first rows in key order
-                (at least one), and the rest comes with the next call. `passed` says how far they
-                reach.
+            limit_bytes: stop after about so many bytes, by what rows become; then these are the
+                first rows in key order (at least one), and the rest comes with the next call.
+                `passed` says how far they reach.
 
         Returns:
             One frame per (subject, kind) in that order, each in key order, with its columns by
             name and without a cause.
         """
-        if limit_bytes is None or self.nbytes <= limit_bytes:
+        if limit_bytes is None or self.weight <= limit_bytes:
             return _by_subject(self._until(clock))
         return _by_subject(self._first(clock, limit_bytes))
 
@@ -117,7 +131,7 @@ class Sequencer:
         """
         if self.nbytes <= limit_bytes:
             return []
-        frames = self._first(FOREVER, self.nbytes // 2)
+        frames = self._first(FOREVER, self.weight // 2)
         self.forced += sum(frame.n for frame in frames)
         return _by_subject(frames)
 
@@ -128,6 +142,7 @@ class Sequencer:
 
     def _pop(self, held: _Held, rows: int) -> Frame:
         self.nbytes -= rows * held.row_bytes
+        self.weight -= rows * held.weight
         self._rows -= rows
         piece = held.pop(rows)
         self._push(held)
@@ -145,7 +160,7 @@ class Sequencer:
             if at_least_bytes is not None and size >= at_least_bytes:
                 break
             held = heapq.heappop(self._heap)[2]
-            size += held.row_bytes * (held.frame.n - held.at)
+            size += held.weight * (held.frame.n - held.at)
             taken.append(held)
         return taken
 
@@ -157,7 +172,7 @@ class Sequencer:
             taken += self._take_heads(clock, want)
             bound = min(clock, self._heap[0][0]) if self._heap else clock
             rows = [held.until(bound) for held in taken]
-            size = sum(n * held.row_bytes for n, held in zip(rows, taken, strict=True))
+            size = sum(n * held.weight for n, held in zip(rows, taken, strict=True))
             if size >= limit_bytes or bound == clock:
                 break
             want = max(2 * want, 1)
@@ -173,6 +188,7 @@ class Sequencer:
         held = [
             {
                 "row_bytes": h.row_bytes,
+                "weight": h.weight,
                 "frame": encode_frame(in_order(h.frame.span(h.at, h.frame.n))),
             }
             for _, _, h in sorted(self._heap, key=lambda entry: entry[:2])
@@ -186,9 +202,9 @@ class Sequencer:
         sequencer.forced = dumped["forced"]
         for entry in dumped["held"]:
             frame = decode_frame(entry["frame"])
-            sequencer.nbytes += frame.n * entry["row_bytes"]
-            sequencer._rows += frame.n
-            sequencer._push(_Held(frame, frame.ints("arrival"), entry["row_bytes"]))
+            row_bytes = entry["row_bytes"]
+            weight = entry.get("weight", row_bytes)  # the version before had none
+            sequencer._add(_Held(frame, frame.ints("arrival"), row_bytes, weight))
         return sequencer
 
 
@@ -196,7 +212,7 @@ def _cut(taken: list[_Held], rows: list[int], limit_bytes: int) -> list[int]:
     """How many of each frame's next `rows` are among the first `limit_bytes` in key order."""
     frames = [h.frame.span(h.at, h.at + n) for h, n in zip(taken, rows, strict=True)]
     which, _ = merged_order(frames)
-    sizes = np.cumsum(np.array([h.row_bytes for h in taken])[which])
+    sizes = np.cumsum(np.array([h.weight for h in taken])[which])
     keep = int(np.searchsorted(sizes, limit_bytes)) + 1
     counts: list[int] = np.bincount(which[:keep], minlength=len(taken)).tolist()
     return counts

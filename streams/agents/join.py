@@ -25,6 +25,9 @@ from streams.state.rocks_pending import MAX_CHANGED, RocksPending
 
 _PENDING = "pending"
 
+EMIT_BYTES = 4 << 20
+"""From about so much on, what became of releases goes out; with one more it fits a message."""
+
 
 class Join(Stateful):
     """Sequencer and pending store live in the session's `JoinShard`; frames go out by model."""
@@ -91,16 +94,28 @@ class Join(Stateful):
     async def step(self, session: Session, batch: Batch) -> None:
         """Applies each message and emits what they released, caused by each message's offset."""
         await self._ready(session)
-        out: dict[int, list[Frame]] = {}
+        out: list[Frame] = []
         try:
-            for frame in session.core.run(self.messages(session, batch)):
-                self._count_full(session, frame)
-                model = frame.subject.partition("@")[0]
-                out.setdefault(model_partition(model, self.destinations), []).append(frame)
+            for offset, frames in session.core.releases(self.messages(session, batch)):
+                session.position = offset + 1
+                out += frames
+                # Now or after the next release: what is emitted says how far the shard is.
+                if sum(8 * len(frame.column_names) * frame.n for frame in out) > EMIT_BYTES:
+                    await self._emit_by_model(session, out)
+                    out = []
         except DiskError as error:
             raise RestartNeededError("disk", str(error)) from error
         session.position = batch.next_offset
         self.count_forced(session)
+        await self._emit_by_model(session, out)
+
+    async def _emit_by_model(self, session: Session, frames: list[Frame]) -> None:
+        """Sends all that offsets below the session's position have led to."""
+        out: dict[int, list[Frame]] = {}
+        for frame in frames:
+            self._count_full(session, frame)
+            model = frame.subject.partition("@")[0]
+            out.setdefault(model_partition(model, self.destinations), []).append(frame)
         for destination in sorted(out):
             await self.emit(session, destination, out[destination])
 

@@ -23,8 +23,8 @@ MAX_BATCH_BYTES = 5 << 20
 
 HEAVY_BYTES = 4 << 10
 HEAVIER = 2.5
-"""A record from so many bytes on weighs more: it holds columns, and a digit there becomes a number
-of eight bytes. So a batch of them is 2 MiB."""
+"""A source record from so many bytes on weighs more: it holds columns, and a digit there becomes a
+number of eight bytes. So a batch of them is 2 MiB."""
 
 MAX_POLL_RECORDS = 2 * MAX_BATCH_RECORDS
 """What is taken of one partition at a time, before another one has its turn."""
@@ -85,13 +85,13 @@ class BatchSchema(faust.Schema):
         return decode
 
 
-def cut(records: list[Any]) -> Iterator[list[Any]]:
-    """The records in order, in parts that are batches."""
+def cut(records: list[Any], heavier: float = 1.0) -> Iterator[list[Any]]:
+    """The records in order, in parts that are batches; large ones weigh `heavier` times as much."""
     begin, weight = 0, 0.0
     for end, record in enumerate(records):
         size = float(len(record.value or b""))
         if size >= HEAVY_BYTES:
-            size *= HEAVIER
+            size *= heavier
         weight += size
         if end > begin and (weight > MAX_BATCH_BYTES or end - begin >= MAX_BATCH_RECORDS):
             yield records[begin:end]

@@ -28,7 +28,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.kafka import requests
-from streams.kafka.batches import Batch, Sessions, cut
+from streams.kafka.batches import HEAVIER, Batch, Sessions, cut
 from streams.kafka.connections import on_each
 from streams.kafka.consumer_thread import ConsumerThread
 from streams.kafka.opening import until_open
@@ -190,7 +190,7 @@ class Consumer(driver.Consumer):
             if not (active is None or tp in active or tp in self._buffered_partitions):
                 continue
             if self.stages.paced(tp.topic):
-                self._pacing.add(tp, cut(batch))
+                self._pacing.add(tp, cut(batch, HEAVIER))
             else:
                 queues[tp] = cut(batch)
         return queues

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,14 @@ from streams.state.held_rows import HeldRows
 from streams.state.waiting import Waiting
 
 RELEASE_BYTES = 4 << 20
-"""What join emits for one message; the rest follows with the next, so none exceeds 16 MiB."""
+"""What is taken of the sequencer for one message; the rest follows with the next."""
+OUT_BYTES = 10 << 20
+"""About the most that may become of it: with what was not sent yet it has to fit into 16 MiB. A
+label is small, but its outcome holds all scores of the prediction."""
+_PLAIN_COLUMNS = 12
+"""Of an outcome, beside scores and segments."""
+_MANY = 64
+"""Rows of a frame from which on it tells how large they are: what they share weighs little then."""
 
 
 class JoinShard:
@@ -44,41 +51,63 @@ class JoinShard:
         self.held = held or HeldRows()
         self.passed: int | None = None
         """The arrival below which everything was emitted; None before all sources were heard."""
+        self.widest = 1
+        """Bytes of the widest row of an outcome so far."""
 
     def step(self, message: Message) -> list[Frame]:
         """The prediction, outcome and count frames that this message releases, in key order."""
         for frame in message.frames:
-            self.sequencer.hold(at_once(frame, self.clock.now))
+            held = at_once(frame, self.clock.now)
+            self.sequencer.hold(held, becomes=self._becomes(held))
         self.clock.advance(message.arrivals, message.sources)
         return self._release(self.clock.now, None)
 
     def run(self, messages: Iterable[tuple[int, Message]]) -> list[Frame]:
+        """All that `releases` gives."""
+        return [frame for _, frames in self.releases(messages) for frame in frames]
+
+    def releases(
+        self, messages: Iterable[tuple[int, Message]]
+    ) -> Iterator[tuple[int, list[Frame]]]:
         """What `step` of each message gives, in as few frames as may be.
 
         Args:
             messages: with their offsets in this shard's log, rising.
 
-        Returns:
-            Frames whose column `cause` is the offset of the message that released the row, so that
-            it does not show how messages were put together.
+        Yields:
+            (offset up to which messages were stepped, what became of them): frames whose column
+            `cause` is the offset of the message that released the row, so that it does not show
+            how messages were put together. At most about `OUT_BYTES`.
         """
-        out: list[Frame] = []
         waiting = Waiting()
         for offset, message in messages:
             rows = sum(frame.n for frame in message.frames)
-            sizes = [frame.nbytes for frame in message.frames]
+            sizes = [(frame.nbytes, self._becomes(frame)) for frame in message.frames]
             before = self.clock.now
             self.clock.advance(message.arrivals, message.sources)
-            if waiting.offsets and not self._may_wait(sum(sizes), waiting.rows + rows):
-                out += self._release(waiting.clocks[-1], waiting)
+            if waiting.offsets and not self._may_wait(sum(map(max, sizes)), waiting.rows + rows):
+                yield waiting.offsets[-1], self._release(waiting.clocks[-1], waiting)
                 waiting = Waiting()
             for frame, size in zip(message.frames, sizes, strict=True):
                 cause = Column(np.full(frame.n, offset, np.int64))
-                self.sequencer.hold(at_once(frame, before).plus("cause", cause), size)
+                self.sequencer.hold(at_once(frame, before).plus("cause", cause), *size)
             waiting.add(offset, self.clock.now, rows)
         if waiting.offsets:
-            out += self._release(waiting.clocks[-1], waiting)
-        return out
+            yield waiting.offsets[-1], self._release(waiting.clocks[-1], waiting)
+
+    def _becomes(self, frame: Frame) -> int:
+        """The bytes of a release that a frame counts for, beyond its own."""
+        return frame.n * self.widest * RELEASE_BYTES // OUT_BYTES if frame.kind == "label" else 0
+
+    def _see(self, frames: Iterable[Frame]) -> None:
+        """Learns how wide outcomes are, or will be."""
+        for frame in frames:
+            if frame.kind == "prediction":
+                segments = self.monitors.join.segment_columns(frame.subject.partition("@")[0])
+                more = sum(name.startswith("s:") or name in segments for name in frame.column_names)
+                self.widest = max(self.widest, 8 * (_PLAIN_COLUMNS + more))
+            elif frame.kind == "outcome" and frame.n >= _MANY:
+                self.widest = max(self.widest, frame.nbytes // frame.n)
 
     def _may_wait(self, size: int, rows: int) -> bool:
         """Whether messages may be released with the next one, without a difference to be seen.
@@ -86,7 +115,7 @@ class JoinShard:
         Not if the next one's release could be cut, a slice could end, or the store be full.
         """
         now, passed = self.clock.now, self.passed
-        if now is None or passed is None or self.sequencer.nbytes + size > RELEASE_BYTES:
+        if now is None or passed is None or self.sequencer.weight + size > RELEASE_BYTES:
             return False
         ends = min(self.pending.next_end, passed + self.monitors.join.shortest_horizon_ms)
         return now < ends and rows + self.sequencer.rows <= self.pending.room
@@ -104,6 +133,7 @@ class JoinShard:
         commands = [frame for frame in released if frame.kind == "command"]
         rows = [frame for frame in released if frame.kind != "command"]
         self.pending, out = join.step(self.pending, rows, passed, self.monitors.join)
+        self._see(out)
         if waiting is not None:
             last = waiting.offsets[-1]  # of a count of what went with its slice of time
             out = [
@@ -135,6 +165,7 @@ class JoinShard:
             "sequencer": self.sequencer.dump(),
             "pending": pending,
             "passed": self.passed,
+            "widest": self.widest,
         }
 
     @classmethod
@@ -152,4 +183,5 @@ class JoinShard:
         shard.clock = ArrivalClock.load(dumped["clock"])
         shard.sequencer = Sequencer.load(dumped["sequencer"])
         shard.passed = dumped["passed"]
+        shard.widest = dumped.get("widest", 1)  # the version before did not know
         return shard

@@ -76,8 +76,13 @@ class _Record:
     ],
 )
 def test_batches_are_bounded_by_records_and_by_bytes(sizes, expected):
-    parts = batches.cut([_Record(size) for size in sizes])
+    parts = batches.cut([_Record(size) for size in sizes], batches.HEAVIER)
     assert [len(part) for part in parts] == expected
+
+
+def test_large_records_weigh_no_more_than_they_are_where_they_hold_no_text():
+    parts = batches.cut([_Record(batches.HEAVY_BYTES)] * 1_281)
+    assert [len(part) for part in parts] == [1_280, 1]
 
 
 def test_raw_records_say_what_aiokafkas_own_say_and_say_so_if_they_do_not(monkeypatch):

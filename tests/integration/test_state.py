@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -358,20 +358,20 @@ async def stepped(join: Join, session: Session, rows: list[Row], clock: int) -> 
         Header("source/0", at, at + 1), {"source/0": clock}, {"source": 1}, frames_of(rows)
     )
     said: dict[str, int] = {}
-    run = session.core.run
+    releases = session.core.releases
 
-    def counted(messages: Any) -> list[Frame]:
-        frames: list[Frame] = run(messages)
-        for frame in frames:
-            said[frame.kind] = said.get(frame.kind, 0) + frame.n
-        return frames
+    def counted(messages: Any) -> Iterator[tuple[int, list[Frame]]]:
+        for offset, frames in releases(messages):
+            for frame in frames:
+                said[frame.kind] = said.get(frame.kind, 0) + frame.n
+            yield offset, frames
 
-    session.core.run = counted
+    session.core.releases = counted
     for frame in message.frames:
         frame.columns["offset"] = Column(np.full(frame.n, at))
     record: Any = SimpleNamespace(value=pack(message), offset=at)
     await join.step(session, Batch(session.tp, [record], at, at + 1, session.epoch))
-    del session.core.run
+    del session.core.releases
     return said
 
 
