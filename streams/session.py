@@ -84,6 +84,7 @@ class Session:
     epoch: int = 0
     next_fetch: int = 0
     seeking: bool = False
+    queued: Batch | None = None
     closed: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     sends: list[Awaitable[Any]] = field(default_factory=list)

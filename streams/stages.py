@@ -157,6 +157,9 @@ class Stages:
             return
         stage = self._stages[batch.tp.topic]
         async with session.lock:
+            batch.begun = True
+            if session.queued is batch:
+                session.queued = None
             if session.closed or batch.epoch != session.epoch:
                 return
             try:

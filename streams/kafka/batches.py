@@ -30,9 +30,12 @@ MAX_POLL_RECORDS = 2 * MAX_BATCH_RECORDS
 """What is taken of one partition at a time, before another one has its turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
-    """Records of one partition that tile [start, next_offset) of its log, in offset order."""
+    """Records of one partition that tile [start, next_offset) of its log, in offset order.
+
+    It grows until somebody begins with it: what came meanwhile costs less in one step.
+    """
 
     tp: TP
     records: list[Any]
@@ -41,6 +44,21 @@ class Batch:
     next_offset: int
     epoch: int
     """The session's epoch when the batch was cut; a batch of another epoch is stale."""
+    begun: bool = False
+
+    def grow(self, records: list[Any], end: int, epoch: int) -> bool:
+        """Takes the records that follow; False: they have to be a batch of their own."""
+        if self.begun or epoch != self.epoch or records[0].offset != self.next_offset:
+            return False
+        together = self.records + records
+        if len(together) > MAX_BATCH_RECORDS or sum(map(_size, together)) > MAX_BATCH_BYTES:
+            return False
+        self.records, self.next_offset = together, end
+        return True
+
+
+def _size(record: Any) -> int:
+    return len(record.value or b"")
 
 
 class Reader(Protocol):
@@ -49,6 +67,8 @@ class Reader(Protocol):
     epoch: int
     next_fetch: int
     seeking: bool
+    queued: Batch | None
+    """The last batch of an internal topic; it may not have begun."""
 
 
 class Sessions(Protocol):
@@ -89,7 +109,7 @@ def cut(records: list[Any], heavier: float = 1.0) -> Iterator[list[Any]]:
     """The records in order, in parts that are batches; large ones weigh `heavier` times as much."""
     begin, weight = 0, 0.0
     for end, record in enumerate(records):
-        size = float(len(record.value or b""))
+        size = float(_size(record))
         if size >= HEAVY_BYTES:
             size *= heavier
         weight += size

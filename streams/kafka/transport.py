@@ -226,13 +226,18 @@ class Consumer(driver.Consumer):
         reader.seeking = False
         end = records[-1].offset + 1
         reader.next_fetch = end
+        self._read_offset[tp] = end - 1
+        if reader.queued is not None and reader.queued.grow(records, end, reader.epoch):
+            return True
+        batch = Batch(tp, records, start, end, reader.epoch)
+        if not self.stages.paced(tp.topic):  # those would leave their order of arrival
+            reader.queued = batch
         message = ConsumerMessage(
             tp.topic, tp.partition, end - 1, records[-1].timestamp / 1000.0, 0, None, None,
-            Batch(tp, records, start, end, reader.epoch), None, 0, 0, tp,
+            batch, None, 0, 0, tp,
             generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
-        self._read_offset[tp] = end - 1
         return True
 
     # -- commits -------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ class Plan:
     @property
     def runs(self) -> int:
         """How many there will be."""
-        once = {"latency": 1, "partitions": len(PARTITIONS), "features": len(FEATURES), "two": 2}
-        repeated = {"plain": self.repeats, "limit": 2 * self.repeats}
+        once = {"latency": 1, "partitions": len(PARTITIONS), "features": len(FEATURES)}
+        repeated = {"plain": self.repeats, "limit": 2 * self.repeats, "two": 2 * self.repeats}
         return sum(once.get(name) or repeated.get(name, self.repeats) for name in self.sets)
 
 
@@ -178,11 +178,12 @@ class Suite:
     def _two(self) -> None:
         records = load.single(Shape(models=16), 2 * self._plan.swept)
         monitors = setting.write(self._folder / "monitors-16", Shape(models=16))
-        for workers, kept in ((1, self.results.one), (2, self.results.two)):
-            found = self._worker(
-                records, self._plan.warm, partitions=8, workers=workers, monitors=monitors
-            )
-            kept.append(self._told(f"{workers} of 8 partitions", found))
+        for _ in range(self._plan.repeats):
+            for workers, kept in ((1, self.results.one), (2, self.results.two)):
+                found = self._worker(
+                    records, self._plan.warm, partitions=8, workers=workers, monitors=monitors
+                )
+                kept.append(self._told(f"{workers} of 8 partitions", found))
         self.results.shares = self._shares
 
     def _worker(

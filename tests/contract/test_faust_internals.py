@@ -12,6 +12,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from streams.kafka import batches, consumer_thread, opening, raw_fetch, transport
 
@@ -59,8 +60,24 @@ def test_the_seek_hook_is_called_once_per_rebalance_and_by_nobody_else():
 
 
 class _Record:
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, offset: int = 0) -> None:
         self.value = b"x" * size
+        self.offset = offset
+
+
+def test_a_batch_grows_by_what_follows_until_it_has_begun_or_is_full():
+    batch = batches.Batch(TP("rows", 0), [_Record(1, 7)], 7, 8, epoch=3)
+    assert batch.grow([_Record(1, 8), _Record(1, 9)], 10, 3)
+    assert [record.offset for record in batch.records] == [7, 8, 9]
+    assert (batch.start, batch.next_offset) == (7, 10)
+    assert not batch.grow([_Record(1, 11)], 12, 3)  # the log has a hole before it
+    assert not batch.grow([_Record(1, 10)], 11, 4)  # of another session
+    assert not batch.grow([_Record(batches.MAX_BATCH_BYTES, 10)], 11, 3)
+    many = [_Record(1, 10 + k) for k in range(batches.MAX_BATCH_RECORDS)]
+    assert not batch.grow(many, 10 + len(many), 3)
+    batch.begun = True
+    assert not batch.grow([_Record(1, 10)], 11, 3)
+    assert (len(batch.records), batch.next_offset) == (3, 10)
 
 
 @pytest.mark.parametrize(
