@@ -16,11 +16,12 @@ from faust.types import TP
 
 from detectors.frame import Array
 from driftline.codec import decode
-from driftline.events import Reject
+from driftline.events import Decoded, Reject
 from streams.kafka.batches import Batch
 from streams.kafka.channel import Sender
 from streams.rows.builder import RowBuilder
 from streams.rows.dead_letters import dead_letter_headers
+from streams.rows.parts import cuts, within
 from streams.rows.singles import Records, Singles
 from streams.session import Outbox, Session, Stage, log_name
 from streams.telemetry.telemetry import Telemetry
@@ -123,21 +124,38 @@ class Ingest(Stage):
 
     async def step(self, session: Session, batch: Batch) -> None:
         """Rows out, rejects to the dead letters."""
-        rank = self.topics.index(batch.tp.topic)
-        builder = RowBuilder(rank, batch.tp.partition, self.destinations)
-        records = batch.records
-        read = self._singles.read(self._timed(session.core, batch, rank))
+        arrival, records = session.core, batch.records
+        before = arrival.reached
+        timed = self._timed(arrival, batch, self.topics.index(batch.tp.topic))
+        read = self._singles.read(timed)
         self.telemetry.singles(read.rows, batch.tp.topic)
-        dead = [
-            (records[at], rejects)
-            for at in read.odd
-            if (rejects := self._read(batch.tp, builder, records[at], int(read.arrivals[at])))
-        ]
-        for frame in read.frames:
-            builder.add_frame(frame)
-        session.position = batch.next_offset
-        if session.core.reached is not None:
-            self.telemetry.arrived(batch.tp.topic, batch.tp.partition, session.core.reached)
+        odd = [(at, self._decoded(batch.tp, records[at])) for at in read.odd]
+        reached = arrival.reached
+        for start, stop in cuts(read.frames, odd, timed.offsets):
+            if stop == len(records):
+                session.position, arrival.reached = batch.next_offset, reached
+            else:  # later parts hold what arrived later, so nobody may be told of that yet
+                session.position = int(timed.offsets[stop])
+                arrival.reached = _reached(timed.arrivals[:stop], before)
+            builder = RowBuilder(timed.rank, batch.tp.partition, self.destinations)
+            here = [(at, decoded) for at, decoded in odd if start <= at < stop]
+            dead = [
+                (records[at], rejects)
+                for at, decoded in here
+                if (rejects := _add(builder, decoded, records[at], int(read.arrivals[at])))
+            ]
+            whole = stop - start == len(records)
+            for frame in read.frames if whole else within(read.frames, timed.offsets[start:stop]):
+                builder.add_frame(frame)
+            await self._emit_part(session, builder, dead)
+
+    async def _emit_part(
+        self, session: Session, builder: RowBuilder, dead: list[tuple[Any, list[Reject]]]
+    ) -> None:
+        """Sends what offsets below the session's position have led to, since the last part."""
+        tp, reached = session.tp, session.core.reached
+        if reached is not None:
+            self.telemetry.arrived(tp.topic, tp.partition, reached)
         for shard, frames in builder.frames().items():
             await self.emit(session, shard, frames)
         for record, rejects in dead:
@@ -158,16 +176,13 @@ class Ingest(Stage):
         stamps = np.where(stamps < 0, arrivals, stamps)
         return Records(rank, batch.tp.partition, values, _offsets(records), arrivals, stamps)
 
-    def _read(self, tp: TP, builder: RowBuilder, record: Any, arrival: int) -> list[Reject]:
-        """One record's rows into the builder; returns what was wrong with it."""
+    def _decoded(self, tp: TP, record: Any) -> Decoded:
+        """What one record holds, counted; nothing if it has no value."""
         if record.value is None:
-            return []
+            return Decoded()
         decoded = decode(record.value)
         self.telemetry.decoded(tp.topic, decoded)
-        stamp = record.timestamp if record.timestamp >= 0 else None
-        return decoded.rejects + builder.add(
-            decoded, offset=record.offset, arrival=arrival, record_ts=stamp
-        )
+        return decoded
 
     def _clock_or_tombstone(self, tp: TP, arrival: Arrival, record: Any) -> int:
         """What a record without a value does to the clock: `STILL`, or the time to go to."""
@@ -209,6 +224,20 @@ class Ingest(Stage):
         await self.settle(session)
         session.saved = position
         self.commit(session.tp, position, f"arrival={-1 if reached is None else reached}")
+
+
+def _add(builder: RowBuilder, decoded: Decoded, record: Any, arrival: int) -> list[Reject]:
+    """One record's rows into the builder; returns what was wrong with it."""
+    stamp = record.timestamp if record.timestamp >= 0 else None
+    return decoded.rejects + builder.add(
+        decoded, offset=record.offset, arrival=arrival, record_ts=stamp
+    )
+
+
+def _reached(arrivals: Array, before: int | None) -> int | None:
+    """The arrival reached after these records."""
+    last = int(arrivals[-1])
+    return before if last == STILL else last
 
 
 def _offsets(records: list[Any]) -> Array:

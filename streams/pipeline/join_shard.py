@@ -23,6 +23,7 @@ RELEASE_BYTES = 4 << 20
 OUT_BYTES = 10 << 20
 """About the most that may become of it: with what was not sent yet it has to fit into 16 MiB. A
 label is small, but its outcome holds all scores of the prediction."""
+CELL_BYTES = 8
 _PLAIN_COLUMNS = 12
 """Of an outcome, beside scores and segments."""
 _MANY = 64
@@ -53,6 +54,8 @@ class JoinShard:
         """The arrival below which everything was emitted; None before all sources were heard."""
         self.widest = 1
         """Bytes of the widest row of an outcome so far."""
+        self._names: dict[str, set[str]] = {}
+        """Columns of the predictions that came since nothing was held."""
 
     def step(self, message: Message) -> list[Frame]:
         """The prediction, outcome and count frames that this message releases, in key order."""
@@ -96,8 +99,15 @@ class JoinShard:
             yield waiting.offsets[-1], self._release(waiting.clocks[-1], waiting)
 
     def _becomes(self, frame: Frame) -> int:
-        """The bytes of a release that a frame counts for, beyond its own."""
-        return frame.n * self.widest * RELEASE_BYTES // OUT_BYTES if frame.kind == "label" else 0
+        """The bytes of a release that a frame counts for, if that is more than its own."""
+        if frame.kind == "label":
+            return frame.n * self.widest * RELEASE_BYTES // OUT_BYTES
+        if frame.kind != "prediction":
+            return 0
+        # Released together, rows have the features of all of them.
+        names = self._names.setdefault(frame.subject, set())
+        names.update(frame.column_names)
+        return frame.n * CELL_BYTES * len(names)
 
     def _see(self, frames: Iterable[Frame]) -> None:
         """Learns how wide outcomes are, or will be."""
@@ -105,7 +115,7 @@ class JoinShard:
             if frame.kind == "prediction":
                 segments = self.monitors.join.segment_columns(frame.subject.partition("@")[0])
                 more = sum(name.startswith("s:") or name in segments for name in frame.column_names)
-                self.widest = max(self.widest, 8 * (_PLAIN_COLUMNS + more))
+                self.widest = max(self.widest, CELL_BYTES * (_PLAIN_COLUMNS + more))
             elif frame.kind == "outcome" and frame.n >= _MANY:
                 self.widest = max(self.widest, frame.nbytes // frame.n)
 
@@ -125,6 +135,8 @@ class JoinShard:
         if clock is not None:
             released += self.sequencer.release(clock, RELEASE_BYTES)
             self.passed = self.sequencer.passed(clock)
+        if not self.sequencer.rows:
+            self._names.clear()
         if not released and self.passed is None:
             return []
         if waiting is not None:

@@ -62,8 +62,9 @@ def test_a_burst_of_labels_for_wide_predictions_goes_out_in_messages_that_the_br
     assert len(ids) == len(np.unique(ids)) == ROWS * MESSAGES
 
 
-async def _step_all(outbox: Outbox) -> None:
-    store: Any = None  # no checkpoint is written
+def join_of(outbox: Outbox) -> tuple[Join, Session]:
+    """A join in memory that writes no checkpoints, and the session of its only partition."""
+    store: Any = None
     join = Join(
         outbox,
         Telemetry(),
@@ -77,9 +78,11 @@ async def _step_all(outbox: Outbox) -> None:
         monotonic=lambda: 0.0,
     )
     join.keep_on_disk(store, None)
-    tp = TP("rows", 0)
-    core = join.fresh(0)
-    session = join._session(tp, 0, 0, core, "")
+    return join, join._session(TP("rows", 0), 0, 0, join.fresh(0), "")
+
+
+async def _step_all(outbox: Outbox) -> None:
+    join, session = join_of(outbox)
     builder = RowBuilder(0, 0, 1)
     for k in range(MESSAGES):
         await _message(join, session, _read(builder, _predictions(k), k, T + k), T + k + 1)
