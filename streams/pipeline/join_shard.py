@@ -24,6 +24,8 @@ OUT_BYTES = 10 << 20
 """About the most that may become of it: with what was not sent yet it has to fit into 16 MiB. A
 label is small, but its outcome holds all scores of the prediction."""
 CELL_BYTES = 8
+_ALIKE = 2
+"""How many times a frame's own columns there may be together before its rows weigh more."""
 _PLAIN_COLUMNS = 12
 """Of an outcome, beside scores and segments."""
 _MANY = 64
@@ -107,7 +109,8 @@ class JoinShard:
         # Released together, rows have the features of all of them.
         names = self._names.setdefault(frame.subject, set())
         names.update(frame.column_names)
-        return frame.n * CELL_BYTES * len(names)
+        alike = len(names) <= _ALIKE * len(frame.column_names)
+        return 0 if alike else frame.n * CELL_BYTES * len(names)
 
     def _see(self, frames: Iterable[Frame]) -> None:
         """Learns how wide outcomes are, or will be."""
