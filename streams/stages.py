@@ -27,6 +27,9 @@ STOP_WAIT_S = 5.0
 TELL_APART_S = 0.2
 """How seldom a session that steps says how far it is to those it has no rows for: each time costs a
 message for each of them."""
+GROW_S = 0.25
+"""How long after it was cut a batch of an internal topic waits to grow while source records wait,
+too: a step over little costs almost what one over much does."""
 KEEP_WAIT_S = 5.0
 """How long a rebalance waits for the last step of a session that it might keep."""
 
@@ -156,6 +159,7 @@ class Stages:
         if session is None:
             return
         stage = self._stages[batch.tp.topic]
+        await self._let_grow(session, batch)
         async with session.lock:
             batch.begun = True
             if session.queued is batch:
@@ -173,6 +177,17 @@ class Stages:
             except Exception as error:  # an unforeseen one must not ack data away
                 log.exception("%s: step failed", log_name(batch.tp))
                 await self._restart(session, "error", error)
+
+    async def _let_grow(self, session: Session, batch: Batch) -> None:
+        """Waits while a batch may still grow and ingest has more to do than it can.
+
+        Rows of it would wait at a later stage otherwise, and a step costs by the frame.
+        """
+        until = batch.cut_at + GROW_S
+        while (  # noqa: ASYNC110  none of the three tells when it ends
+            session.queued is batch and self.consumer.busy and self.monotonic() < until
+        ):
+            await asyncio.sleep(GROW_S / 25)
 
     async def _tell(self, stage: Stage, session: Session) -> None:
         """Receivers that a step had no rows for hear of the arrival, too: they wait for it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import time
@@ -17,12 +16,6 @@ log = logging.getLogger(__name__)
 
 BROKER_WAIT_S = 600.0
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Source: glibc, malloc.h."""
-MAPPED_FROM_BYTES = 32 << 20
-"""The greatest there is: what is larger is mapped by itself."""
-KEPT_BYTES = 64 << 20
-
 
 def calm_collector() -> None:
     """Lets the cycle collector look less often: rows hold no cycles, and there are very many.
@@ -32,21 +25,6 @@ def calm_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def keep_memory() -> None:
-    """Has glibc keep what is freed for what comes next, up to `KEPT_BYTES` at the end of each heap.
-
-    Batches and answers of megabytes come and go. By itself glibc gives each back to the system at
-    once and asks for it again, and the first touch of a page costs many times what copying it does.
-    All threads share one heap: what one of them freed, another takes. Elsewhere than on glibc
-    nothing is changed.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_ARENA_MAX, 1)
 
 
 def wait_for_broker(settings: WorkerSettings, topics: Topics, health: HealthServer) -> None:

@@ -37,7 +37,7 @@ from streams.notify.rules import Destination
 from streams.operators.execution import executor
 from streams.session import Stage
 from streams.stages import Stages
-from streams.startup import calm_collector, keep_memory, wait_for_broker
+from streams.startup import calm_collector, wait_for_broker
 from streams.state.changes import ChangeLog
 from streams.state.checkpoint import CheckpointStore
 from streams.state.held_rows import HeldRows
@@ -257,7 +257,6 @@ def run_worker(settings: WorkerSettings) -> int:
     """
     logs.configure(settings.log_level)
     calm_collector()
-    keep_memory()
     monitors = load_monitors(settings.monitors)
     destinations = load_destinations(settings.destinations, models=monitors.notify)
     topics = Topics(

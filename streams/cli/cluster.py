@@ -169,6 +169,9 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
     # A worker that is stopped before it began did nothing that has to be saved. It ends well: a
     # supervisor need not tell it from one that ran. Faust puts its own handler in this one's place.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from streams.heap import keep_memory
+
+    keep_memory()
     from streams.kafka.opening import SessionsNotOpenedError
     from streams.worker import run_worker
 

@@ -44,6 +44,8 @@ class Batch:
     next_offset: int
     epoch: int
     """The session's epoch when the batch was cut; a batch of another epoch is stale."""
+    cut_at: float = 0.0
+    """When it was cut; monotonic, in s."""
     begun: bool = False
 
     def grow(self, records: list[Any], end: int, epoch: int) -> bool:

@@ -195,6 +195,11 @@ class Consumer(driver.Consumer):
                 queues[tp] = cut(batch)
         return queues
 
+    @property
+    def busy(self) -> bool:
+        """Whether source records that were fetched wait for their turn."""
+        return bool(self._pacing.held)
+
     def _behind(self) -> list[TP]:
         """Source partitions of which nothing waits to go on, though their log has more."""
         return [
@@ -229,7 +234,7 @@ class Consumer(driver.Consumer):
         self._read_offset[tp] = end - 1
         if reader.queued is not None and reader.queued.grow(records, end, reader.epoch):
             return True
-        batch = Batch(tp, records, start, end, reader.epoch)
+        batch = Batch(tp, records, start, end, reader.epoch, self.loop.time())
         if not self.stages.paced(tp.topic):  # those would leave their order of arrival
             reader.queued = batch
         message = ConsumerMessage(

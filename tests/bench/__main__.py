@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             slow=min(plan.slow, given.predictions),
             swept=min(plan.swept, given.predictions),
             warm=min(plan.warm, given.predictions // 4),
-            warm_columns=min(plan.warm_columns, given.predictions // 4),
+            warm_short=min(plan.warm_short, given.predictions // 4),
         )
     if given.repeats:
         plan = replace(plan, repeats=given.repeats)

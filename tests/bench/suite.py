@@ -28,6 +28,8 @@ from tests.bench.report import Results
 SETS = ("plain", "limit", "single", "columns", "quix", "faust", "latency", "partitions", "features",
         "two")  # fmt: skip
 QUICK = ("plain", "limit", "single", "columns", "quix", "faust", "latency")
+REPEATED = ("plain", "limit", "single", "columns", "quix", "faust")
+"""Run in turn, so that what changes on the machine meanwhile changes all of them."""
 IN_MEMORY = ("plain", "limit")
 PARTITIONS, FEATURES = (1, 2, 4, 8), (10, 50, 200)
 NO_QUIX = "make bench installs it in .venv-bench; that failed or was not tried"
@@ -38,19 +40,29 @@ class Plan:
     """How much is run. `slow`: predictions for Faust; `swept`: for each size of a sweep."""
 
     sets: Sequence[str] = SETS
-    predictions: int = 150_000
+    predictions: int = 170_000
     slow: int = 50_000
     swept: int = 40_000
     repeats: int = 3
-    warm: int = 2_000
-    warm_columns: int = 8_000
+    warm: int = 40_000
+    """Events before those that count: enough that buffers and heap have their sizes."""
+    warm_short: int = 2_000
+    """The same of the shorter runs: Faust's, and the sweeps."""
     cap_cpu_s: float = 10.0
     changes_s: float = 8.0
 
     @classmethod
     def quick(cls, sets: Sequence[str] = QUICK) -> Plan:
         """Under a minute: one run of each, and no sweeps."""
-        return cls(sets, predictions=20_000, slow=8_000, repeats=1, cap_cpu_s=4.0, changes_s=3.0)
+        return cls(
+            sets,
+            predictions=24_000,
+            slow=8_000,
+            repeats=1,
+            warm=8_000,
+            cap_cpu_s=4.0,
+            changes_s=3.0,
+        )
 
     @property
     def runs(self) -> int:
@@ -67,6 +79,7 @@ class Suite:
         self._plan = plan
         self._broker = broker
         self._folders = 0
+        self._made: dict[tuple[Callable[[Shape, int], list[Record]], int], list[Record]] = {}
         self.results = Results(setting=_machine(broker))
 
     def run(self) -> Results:
@@ -83,7 +96,9 @@ class Suite:
         ):
             self._folder = Path(name)
             self._monitors = setting.write(self._folder / "monitors", Shape())
-            for part in self._plan.sets:
+            for part in self._order():
+                if part in self.results.left_out:
+                    continue
                 try:
                     parts[part]()
                 except (EngineError, psutil.Error, KafkaException, OSError) as error:
@@ -92,22 +107,24 @@ class Suite:
         self.results.setting["load_average"] = _load()
         return self.results
 
+    def _order(self) -> list[str]:
+        """The parts one after the other, those that are repeated as often as they are."""
+        repeated = [part for part in self._plan.sets if part in REPEATED]
+        return repeated * self._plan.repeats + [p for p in self._plan.sets if p not in REPEATED]
+
     # -- in memory -----------------------------------------------------------------------------
 
     def _plain(self) -> None:
-        for _ in range(self._plan.repeats):
-            self._keep("plain_loop", self._in_memory("plain", "single", self._plan.warm))
+        self._keep("plain_loop", self._in_memory("plain", "single"))
 
     def _limit(self) -> None:
-        for _ in range(self._plan.repeats):
-            self._keep("limit", self._in_memory("limit", "single", self._plan.warm))
-            columns = self._in_memory("limit", "columns", self._plan.warm_columns)
-            self._keep("limit_columns", columns)
+        self._keep("limit", self._in_memory("limit", "single"))
+        self._keep("limit_columns", self._in_memory("limit", "columns"))
 
-    def _in_memory(self, engine: str, form: str, warm: int) -> Run:
+    def _in_memory(self, engine: str, form: str) -> Run:
         self._steps.begin(f"{engine}, {form}")
         command = [sys.executable, "-m", "tests.bench.memory", engine, form]
-        options = ["--warm", str(warm), "--cap", str(self._plan.cap_cpu_s)]
+        options = ["--warm", str(self._plan.warm), "--cap", str(self._plan.cap_cpu_s)]
         options += ["--monitors", str(self._monitors)]
         answer = subprocess.run(
             [*command, str(self._plan.predictions), *options],
@@ -122,27 +139,31 @@ class Suite:
     # -- on the broker -------------------------------------------------------------------------
 
     def _single(self) -> None:
-        records = load.single(Shape(), self._plan.predictions)
-        for _ in range(self._plan.repeats):
-            self._keep("worker_single", self._worker(records, self._plan.warm))
+        self._keep("worker_single", self._worker(self._records(load.single), self._plan.warm))
 
     def _columns(self) -> None:
-        records = load.columnar(Shape(), self._plan.predictions)
-        for _ in range(self._plan.repeats):
-            self._keep("worker_columns", self._worker(records, self._plan.warm_columns))
+        self._keep("worker_columns", self._worker(self._records(load.columnar), self._plan.warm))
 
     def _quix(self) -> None:
         if not BENCH_PYTHON.exists():
             self.results.left_out["quix"] = NO_QUIX
             return
-        records = load.single(Shape(), self._plan.predictions)
-        for _ in range(self._plan.repeats):
-            self._keep("quix", self._app("quix_app", records, str(BENCH_PYTHON)))
+        records = self._records(load.single)
+        self._keep("quix", self._app("quix_app", records, self._plan.warm, str(BENCH_PYTHON)))
 
     def _faust(self) -> None:
-        records = load.single(Shape(), self._plan.slow)
-        for _ in range(self._plan.repeats):
-            self._keep("stock_faust", self._app("faust_app", records, sys.executable))
+        records = self._records(load.single, self._plan.slow)
+        warm = self._plan.warm_short
+        self._keep("stock_faust", self._app("faust_app", records, warm, sys.executable))
+
+    def _records(
+        self, make: Callable[[Shape, int], list[Record]], predictions: int = 0
+    ) -> list[Record]:
+        """The same events for every run, made once."""
+        made = make, predictions or self._plan.predictions
+        if made not in self._made:
+            self._made[made] = make(Shape(), made[1])
+        return self._made[made]
 
     def _latency(self) -> None:
         rate = report.half_load(self.results)
@@ -163,7 +184,7 @@ class Suite:
     def _partitions(self) -> None:
         records = load.single(Shape(), self._plan.swept)
         for count in PARTITIONS:
-            found = self._worker(records, self._plan.warm, partitions=count)
+            found = self._worker(records, self._plan.warm_short, partitions=count)
             self.results.partitions[count] = self._told(f"{count} partitions", found)
 
     def _features(self) -> None:
@@ -172,16 +193,17 @@ class Suite:
             monitors = setting.write(self._folder / f"monitors-{count}", shape)
             n = min(self._plan.swept, self._plan.swept * 50 // count)
             records = load.single(shape, n)
-            found = self._worker(records, self._plan.warm, monitors=monitors)
+            found = self._worker(records, self._plan.warm_short, monitors=monitors)
             self.results.features[count] = self._told(f"{count} features", found)
 
     def _two(self) -> None:
-        records = load.single(Shape(models=16), 2 * self._plan.swept)
+        warm = self._plan.warm
+        records = load.single(Shape(models=16), 2 * self._plan.swept + warm // 2)
         monitors = setting.write(self._folder / "monitors-16", Shape(models=16))
         for _ in range(self._plan.repeats):
             for workers, kept in ((1, self.results.one), (2, self.results.two)):
                 found = self._worker(
-                    records, self._plan.warm, partitions=8, workers=workers, monitors=monitors
+                    records, warm, partitions=8, workers=workers, monitors=monitors
                 )
                 kept.append(self._told(f"{workers} of 8 partitions", found))
         self.results.shares = self._shares
@@ -203,12 +225,12 @@ class Suite:
             self._shares = engine.shares
         return found
 
-    def _app(self, module: str, records: Sequence[Record], python: str) -> Run:
+    def _app(self, module: str, records: Sequence[Record], warm: int, python: str) -> Run:
         self._steps.begin(module)
         with Feed(self._bootstrap) as feed:
             engine = App(module, feed, self._new_folder(), python)
             cap = self._plan.cap_cpu_s
-            return measure.run(engine, feed, records, warm=self._plan.warm, cap_cpu_s=cap)
+            return measure.run(engine, feed, records, warm=warm, cap_cpu_s=cap)
 
     @property
     def _bootstrap(self) -> str:

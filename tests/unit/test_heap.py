@@ -1,4 +1,4 @@
-"""What a worker's process does before its first record."""
+"""How a worker's process keeps its memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 TOUCHED = """
 import resource, sys
-from streams.startup import keep_memory
+from streams.heap import keep_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
