@@ -83,7 +83,7 @@ def faust_app(settings: WorkerSettings, stages: Stages) -> Any:  # Any: untyped
         broker=[f"{transport.ALIAS}://{server}" for server in settings.bootstrap_servers],
         store="memory://",  # no Faust table anywhere: state lives in our own checkpoints
         broker_max_poll_records=MAX_POLL_RECORDS,
-        consumer_max_fetch_size=4 << 20,
+        consumer_max_fetch_size=2 << 20,
         consumer_auto_offset_reset="earliest",
         # A broker that has just begun may not name all topics yet; what a rebalance then left out
         # is found, and assigned, after this long.
