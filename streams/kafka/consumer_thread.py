@@ -24,6 +24,10 @@ and what it does not ask for waits for it: an idle partition must not hold up a 
 FETCH_BYTES = 64 << 10
 """Little that comes often costs more than the same at once."""
 
+RESPONSE_BYTES = 8 << 20
+"""About the most of one fetch, of all partitions together; aiokafka asks them in another order each
+time. Larger ones leave holes in the heap that little fits into."""
+
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Commits with metadata; a commit that the group refuses is no reason to die."""
@@ -32,6 +36,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  Faust's 1,500 is no setting
         consumer._fetch_min_bytes = FETCH_BYTES  # noqa: SLF001
+        consumer._fetch_max_bytes = RESPONSE_BYTES  # noqa: SLF001
         if self.consumer.direct:
             on_each(consumer._client, responses.receive)  # noqa: SLF001
         return consumer

@@ -1,7 +1,8 @@
-"""Produce requests put together once: for the worker's producer.
+"""Produce requests sent in pieces: for the worker's producer.
 
 aiokafka joins a request level by level, so its records are copied eight times before they reach the
-socket, and computes their checksum without the processor's help. Here a request is joined once.
+socket, and computes their checksum without the processor's help. Here the socket takes the pieces
+as they are, and only what it does not take at once is joined.
 
 Source: aiokafka 0.14.0, `conn.py` and `producer/message_accumulator.py`.
 """
@@ -19,6 +20,9 @@ from aiokafka.protocol.types import Array, Bytes, Int32, Schema
 from aiokafka.util import wait_for
 
 from streams.kafka.record_batch import Built, RecordBatch
+
+MAX_PIECES = 1_000
+"""Of one call: Linux takes 1,024."""
 
 
 def send_whole(connection: Any) -> None:
@@ -41,8 +45,8 @@ class ProducerConnection(AIOKafkaConnection):
         parts = [header.encode(), *pieces(prepared.SCHEMA, _values(prepared))]
         size = struct.pack(">i", sum(map(len, parts)))
         try:
-            # What the socket does not take at once is then copied from a view, not from a copy.
-            self._writer.write(memoryview(b"".join([size, *parts])))
+            if left := _unsent(self._writer.transport, [size, *parts]):
+                self._writer.write(memoryview(b"".join(left)))  # which the transport copies
         except OSError as error:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(
@@ -53,6 +57,26 @@ class ProducerConnection(AIOKafkaConnection):
         answer = self._loop.create_future()
         self._requests.append((correlation_id, prepared, answer))
         return wait_for(answer, self._request_timeout)
+
+
+def _unsent(transport: Any, parts: list[Any]) -> list[Any]:
+    """Has the socket take what it can of the parts; what is left of them.
+
+    Everything, where something waits already, or where what goes out is not what is given.
+    """
+    plain = transport.get_extra_info("sslcontext") is None
+    waits = transport.is_closing() or transport.get_write_buffer_size() > 0
+    if waits or not plain or len(parts) > MAX_PIECES:
+        return parts
+    try:
+        sent = transport._sock.sendmsg(parts)  # noqa: SLF001  as the transport itself begins
+    except (BlockingIOError, InterruptedError):
+        return parts
+    for at, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[at + 1 :]]
+        sent -= len(part)
+    return []
 
 
 def _values(prepared: Any) -> list[Any]:
