@@ -15,6 +15,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MAPPED_FROM_BYTES = 32 << 20
 """The greatest there is: what is larger is mapped by itself."""
 KEPT_BYTES = 64 << 20
+GIVE_BACK_S = 15.0
+"""How often a worker gives back what it does not need."""
 
 
 def keep_memory() -> None:
@@ -31,3 +33,14 @@ def keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Has glibc give the system what a peak has left free, but for `KEPT_BYTES` at the end.
+
+    A heap with holes never shrinks by itself: the worker would stay as large as it was at the worst
+    moment of its life. Takes some milliseconds; what is needed again is touched again.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(KEPT_BYTES))

@@ -26,6 +26,7 @@ from streams.agents.notify import GivenUp, Notify
 from streams.audit.recorder import Recorder
 from streams.config import WorkerSettings
 from streams.faust_app import FaustWorker, ProducerOutbox, faust_app
+from streams.heap import GIVE_BACK_S, give_back
 from streams.kafka.batches import BatchSchema
 from streams.kafka.opening import SessionsNotOpenedError
 from streams.monitors.load import Monitors
@@ -169,6 +170,7 @@ class Worker:
             channel = self.app.topic(*stage.topics, schema=BatchSchema(), maxsize=QUEUED_BATCHES)
             self.app.agent(channel, name=stage.name)(self._agent(stage))
         self.app.timer(1.0, name="tick")(self._tick)
+        self.app.timer(GIVE_BACK_S, name="give_back")(self._give_back)
         self.app.on_before_shutdown.connect(self._before_shutdown)
         self.app.on_rebalance_complete.connect(self._assigned)
 
@@ -188,6 +190,9 @@ class Worker:
         if not self.app.rebalancing:
             await self.stages.tick()
             self.watch.tick()
+
+    async def _give_back(self) -> None:
+        give_back()
 
     async def _before_shutdown(self, *_: Any, **__: Any) -> None:
         """A clean stop: everything stepped is in a checkpoint, so nothing is read again."""
