@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -118,6 +119,60 @@ def test_only_a_long_value_that_nobody_can_change_stays_where_it_is():
     changing[:] = b"x" * len(changing)
     assert bytes(whole) == before
     assert [piece is long for piece in whole] == [False, False, True, False]
+
+
+def test_requests_that_a_socket_takes_by_and_by_go_out_whole_and_in_order():
+    async def heard() -> tuple[list[bytes], list[list]]:
+        broker = trial._Broker()
+        server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        broker.metadata = trial.MetadataResponse_v0([(1, "127.0.0.1", port)], [])
+        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{port}")
+
+        def prepare(connection) -> None:
+            raw = connection._writer.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            requests.send_whole(connection)
+
+        on_each(client, prepare)
+        sent = []
+        for n in range(3):
+            batch = RecordBatch(8 << 20)
+            for at in range(4):
+                batch.append(at, 1, None, bytes([n, at]) * 500_000, [])
+            sent.append([("one", [(n, batch.build())])])
+        try:
+            await client.bootstrap()
+            waiting = [client.send(1, ProduceRequest(None, -1, 1_000, each)) for each in sent]
+            await asyncio.gather(*waiting)
+        finally:
+            await client.close()
+            await broker.end(server)
+        return broker.heard, sent
+
+    found, sent = asyncio.run(heard())
+    assert found == [
+        ProduceRequest_v3(None, -1, 1_000, [(topic, [(partition, bytes(whole))])]).encode()
+        for [(topic, [(partition, whole)])] in sent
+    ]
+
+
+class Unwritten(asyncio.Transport):
+    """A transport that nothing may be written to past it."""
+
+    _sock = None
+
+
+@pytest.mark.parametrize(
+    ("parts", "ssl", "waiting"),
+    [([b"1"], object(), 0), ([b"1"], None, 9), ([b"1"] * 2_000, None, 0)],
+    ids=["encrypted", "something waits", "very many pieces"],
+)
+def test_the_transport_sends_what_the_socket_may_not_take(parts, ssl, waiting):
+    transport = Unwritten({"sslcontext": ssl})
+    transport.is_closing = lambda: False
+    transport.get_write_buffer_size = lambda: waiting
+    assert requests._unsent(transport, parts) is parts
 
 
 def test_a_request_that_waits_for_no_answer_goes_out_whole():
