@@ -339,11 +339,18 @@ T = TypeVar("T")
 def _decode(decoder: msgspec.json.Decoder[T], value: bytes, reason: Reason) -> T:
     try:
         return decoder.decode(value)
-    except UnicodeDecodeError as error:
-        raise ContractError(Reason.NOT_UTF8, str(error)) from error
     except RecursionError as error:
         raise ContractError(Reason.TOO_DEEP, str(error)) from error
     except msgspec.ValidationError as error:
         raise ContractError(reason, str(error)) from error
-    except msgspec.DecodeError as error:
-        raise ContractError(Reason.NOT_JSON, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # broken text: by version, either
+        broken = Reason.NOT_JSON if _is_text(value) else Reason.NOT_UTF8
+        raise ContractError(broken, str(error)) from error
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
