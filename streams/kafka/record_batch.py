@@ -1,7 +1,7 @@
 """Record batches for the producer, in pieces: their long values are those that were sent.
 
 Worth it for records of many kilobytes, which is what the stages send each other: no value is copied
-before the request is joined (`streams.kafka.requests`), and the processor computes the checksum. A
+before the request goes out (`streams.kafka.requests`), and the processor computes the checksum. A
 short one costs ten microseconds more than with aiokafka's own builder, in C.
 
 Source: Kafka's record batch, format 2; aiokafka 0.14.0, `record/default_records.py`.

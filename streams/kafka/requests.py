@@ -25,13 +25,13 @@ MAX_PIECES = 1_000
 """Of one call: Linux takes 1,024."""
 
 
-def send_whole(connection: Any) -> None:
+def send_in_pieces(connection: Any) -> None:
     """Makes a connection send produce requests so from now on."""
     connection.__class__ = ProducerConnection
 
 
 class ProducerConnection(AIOKafkaConnection):
-    """A connection whose produce requests are joined once: the only one that `Built` can go by."""
+    """A connection whose produce requests go out in pieces: the only one `Built` can go by."""
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """As the stock connection does; the answer, or what became of it."""

@@ -283,7 +283,7 @@ class Producer(driver.Producer):
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         producer = super()._new_producer(transactional_id)
         if self.app.direct:
-            on_each(producer.client, requests.send_whole)
+            on_each(producer.client, requests.send_in_pieces)
             requests.build_batches(producer)
         return producer
 

@@ -80,7 +80,7 @@ async def _talk() -> bool:
     def prepare(connection: Any) -> None:
         prepared.append(connection)
         responses.receive(connection)
-        requests.send_whole(connection)
+        requests.send_in_pieces(connection)
 
     on_each(client, prepare)
     try:

@@ -132,7 +132,7 @@ def test_requests_that_a_socket_takes_by_and_by_go_out_whole_and_in_order():
         def prepare(connection) -> None:
             raw = connection._writer.transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
-            requests.send_whole(connection)
+            requests.send_in_pieces(connection)
 
         on_each(client, prepare)
         sent = []
@@ -182,7 +182,7 @@ def test_a_request_that_waits_for_no_answer_goes_out_whole():
         port = server.sockets[0].getsockname()[1]
         broker.metadata = trial.MetadataResponse_v0([(1, "127.0.0.1", port)], [])
         client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{port}")
-        on_each(client, requests.send_whole)
+        on_each(client, requests.send_in_pieces)
         batch = RecordBatch(1 << 20)
         batch.append(0, 1, None, bytes(9_000), [])
         sent = [("one", [(0, batch.build())])]
