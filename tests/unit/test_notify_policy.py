@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.alerts import Alert, Command, CommandName, encode
@@ -71,6 +71,7 @@ class World:
     def until(self, seconds: float) -> None:
         """Time passes; whatever falls due is sent at its time."""
         end = NOW + seconds
+        self.dispatch()  # what was due while nobody ran; after a restart, say
         while True:
             dues = [d for n in self.state.lanes if (d := self.state.next_due(n, self.now))]
             due = min([d for d in dues if d > self.now], default=end)
@@ -397,6 +398,7 @@ def play(world: World, script: list[tuple[str, Any, str]], *, restarts: bool = T
 
 
 @settings(max_examples=150, deadline=None)
+@example([("fire", 0, "info")] * 3 + [("restart", 0, "")], {"limit": 2, "pace_s": 5.0})
 @given(steps, st.sampled_from(RULES))
 def test_ends_reach_exactly_those_who_were_told_in_order_and_every_alert_has_its_decision(
     script: list[tuple[str, Any, str]], rules: dict[str, Any]
