@@ -87,7 +87,7 @@ class RecordBatch:
             _add(after, content)
         body = len(before) + len(value or b"") + len(after)
         size = size_of_varint(body) + body
-        if self._records and self._size + size > self._limit:
+        if self._records and self._size + size >= self._limit:  # as aiokafka: not equal
             return None
         encode_varint(body, self._open.append)
         self._open += before

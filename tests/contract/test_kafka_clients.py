@@ -25,7 +25,7 @@ from aiokafka.protocol.types import Bytes
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.kafka import checksums, in_place, raw_fetch, record_batch, requests, responses, trial
@@ -89,6 +89,7 @@ def built(builder, rows) -> tuple[bytes, list]:
     return bytes(builder.build()), [*said, builder.size()]
 
 
+@example([(65, bytes(3), bytes(1), []), (0, None, None, [("a", bytes(30))])], 117)  # just full
 @given(records, st.integers(100, 30_000))
 @settings(max_examples=40, deadline=None)
 def test_a_batch_is_what_aiokafka_would_build(rows, limit):
