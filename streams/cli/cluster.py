@@ -168,7 +168,13 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
     """
     # A worker that is stopped before it began did nothing that has to be saved. It ends well: a
     # supervisor need not tell it from one that ran. Faust puts its own handler in this one's place.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        stopped.append(number)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
     from streams.heap import keep_memory
 
     keep_memory()
@@ -183,6 +189,10 @@ def run(*, again: bool = False, **given: Any) -> None:  # Any: settings of every
         typer.echo("driftline: the broker was away for too long; beginning anew", err=True)
         sys.stderr.flush()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  this very command
+    except Exception:
+        if stopped:  # a library in C made an error of its own of our exit
+            sys.exit(0)
+        raise
     if code:
         raise typer.Exit(code)
 
